@@ -1,0 +1,257 @@
+"""The cascade, or its first one or two nets: what users call, and what mining calls for proposals.
+
+    detector = Detector.load()
+    boxes, scores, landmarks = detector.detect(rgb)
+
+Follows Zhang et al. 2016: P-Net over a pyramid, R-Net and O-Net over squares, each suppressing overlaps by its own
+scores. Needs no Ray.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtcnn import align, reference
+from mtcnn import boxes as bx
+from mtcnn.boxes import FloatArray
+from mtcnn.canvas import CELL, STRIDE, Level, draw, scales
+from mtcnn.device import DeviceCascade
+from mtcnn.engine import Engine, EngineName, chosen
+from mtcnn.engine import engine as make_engine
+from mtcnn.errors import UserError
+from mtcnn.faces import Faces as Faces
+from mtcnn.faces import no_faces, without_landmarks
+from mtcnn.image import Octaves, Pixels, check
+from mtcnn.nets import STAGES, THRESHOLDS, Net, Resampling, Weights, load
+from mtcnn.peaks import peaks
+from mtcnn.store import open_store
+
+CHUNK = 512
+"""Crops a net looks at together: bounds the memory whatever the number of proposals."""
+BAND = 4_000_000
+"""Pixels of a canvas that P-Net looks at together, for the same reason."""
+
+
+class Detector:
+    """One to three nets run as a cascade on one device."""
+
+    def __init__(
+        self,
+        nets: Sequence[Net],
+        device: str = "cpu",
+        min_face: float = 20,
+        factor: float = 0.709,
+        thresholds: Sequence[float] = THRESHOLDS,
+        max_proposals: int = 3000,
+        resampling: Resampling = "octaves",
+        engine: EngineName = "torch",
+    ) -> None:
+        """Nets in the order of the stages; `min_face` is the smallest side looked for, in pixels.
+
+        At most `max_proposals`, the best, go on to the next stage. `resampling` is how pyramid and crops are made:
+        from octaves, or with area averages (and all else) as facenet-pytorch does it, for weights from there.
+        `engine` runs the nets: "torch", "openvino" (with torch's number of threads as it is now), or "auto".
+        """
+        if not 0.1 < factor < 1 or min_face <= 0:
+            raise UserError(f"factor {factor} must lie between 0.1 and 1, min_face {min_face} above 0")
+        if len(thresholds) < len(nets) or not all(0 <= threshold <= 1 for threshold in thresholds):
+            given = " ".join(map(str, thresholds))
+            raise UserError(f"thresholds {given}: one for each of {len(nets)} nets is needed, from 0 to 1")
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise UserError(
+                f"device '{device}' was asked for; this machine has no usable CUDA GPU: use device 'cpu'"
+            )
+        self.device = torch.device(device)
+        self.nets = [net.to(self.device, memory_format=torch.channels_last).eval() for net in nets]  # type: ignore[call-overload]
+        self.min_face, self.factor = min_face, factor
+        self.thresholds = tuple(thresholds)
+        self.max_proposals = max_proposals
+        self.resampling = resampling
+        # The exact cascade goes by PyTorch, whose sums are those of facenet-pytorch.
+        self.engine = "torch" if resampling == "area" else chosen(engine, self.device)
+        self._on_device: DeviceCascade | None = None
+        self._engines: list[Engine] = []
+        if self.device.type == "cpu":
+            self._engines = [make_engine(self.engine, net) for net in self.nets]
+        elif resampling == "octaves":
+            self._on_device = DeviceCascade(
+                self.nets, self.device, min_face, factor, self.thresholds, max_proposals
+            )
+        self.timings: dict[str, float] = {}
+        """Milliseconds of each stage of the last image."""
+
+    @classmethod
+    def load(
+        cls,
+        weights: str | Path | None = None,
+        device: str = "cpu",
+        min_face: float = 20,
+        factor: float = 0.709,
+        thresholds: Sequence[float] = THRESHOLDS,
+        resampling: Resampling | None = None,
+        engine: EngineName = "auto",
+    ) -> "Detector":
+        """The detector with the weights in a folder or URL; without one, the released weights.
+
+        Without `resampling`, the one that the weights were made for. See `__init__` for the rest.
+        """
+        found = load_weights(str(weights or released_weights()))
+        nets = [w.net for w in found]
+        made_for = resampling or found[-1].resampling
+        return cls(nets, device, min_face, factor, thresholds, resampling=made_for, engine=engine)
+
+    def detect(self, rgb: Pixels) -> Faces:
+        """Faces of one image, uint8 (H, W, 3) RGB of any size."""
+        *_, faces = self._stages(Octaves(rgb))
+        return faces
+
+    def detect_batch(self, images: Sequence[Pixels]) -> list[Faces]:
+        """Faces of each image; the sizes may differ. On a GPU groups of images are looked at together."""
+        if self._on_device is None:
+            return [self.detect(rgb) for rgb in images]
+        for rgb in images:
+            check(rgb)
+        return self._on_device.detect(images)
+
+    def crop_faces(self, rgb: Pixels, faces: Faces, size: int = align.SIDE) -> Pixels:
+        """Faces of `detect` as recognition models take them: (N, size, size, 3), points on ArcFace's template."""
+        return align.crop_aligned(rgb, faces.landmarks, size)
+
+    def trace(self, rgb: Pixels) -> dict[str, Faces]:
+        """What is left after each stage, by the stage's name; the last is what `detect` returns."""
+        return dict(zip(STAGES, self._stages(Octaves(rgb)), strict=False))
+
+    def propose(self, octaves: Octaves) -> Faces:
+        """The crops that the next stage would look at: squares and their scores."""
+        *_, last = self._stages(octaves)
+        return last._replace(boxes=bx.square(last.boxes))
+
+    @torch.inference_mode()
+    def _stages(self, octaves: Octaves) -> Iterator[Faces]:
+        self.timings = {}
+        if self.resampling == "area":
+            results = self._exact(octaves)
+        elif self._on_device:
+            results = self._on_device.stages(octaves.levels[0])
+        else:
+            results = self._fast(octaves)
+        for net in self.nets:
+            with self._timed(net.architecture.stage):
+                faces = next(results)
+            yield faces
+
+    def _exact(self, octaves: Octaves) -> Iterator[Faces]:
+        rgb = torch.from_numpy(octaves.levels[0]).to(self.device)
+        yield from reference.stages(
+            self.nets, rgb, self._scales(octaves), self.thresholds, self.max_proposals
+        )
+
+    def _fast(self, octaves: Octaves) -> Iterator[Faces]:
+        faces = self._scan(octaves)
+        yield faces
+        for index in range(1, len(self.nets)):
+            faces = self._refine(index, octaves, faces)
+            yield faces
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.timings[stage] = (time.perf_counter() - start) * 1e3
+
+    def _scales(self, octaves: Octaves) -> Iterator[float]:
+        return scales(min(octaves.height, octaves.width), self.min_face, self.factor)
+
+    def _scan(self, octaves: Octaves) -> Faces:
+        """P-Net over the pyramid, in bands where the canvas is very large."""
+        pixels, levels = draw(octaves, self._scales(octaves))
+        height, width = pixels.shape[:2]
+        rows = max(BAND // width // STRIDE, 1) * STRIDE
+        seen = [
+            self._engines[0](pixels[None, top : top + rows + CELL - STRIDE])
+            for top in range(0, height - CELL + STRIDE, rows)
+        ]
+        margins = torch.cat([s.margins[0] for s in seen]).numpy()
+        return self._cells(levels, margins, torch.cat([s.offsets[0] for s in seen], dim=1))
+
+    def _cells(self, levels: Sequence[Level], margins: FloatArray, offsets: Tensor) -> Faces:
+        """Proposals of one image from the margins (rows, columns) and offsets (4, rows, columns) of its canvas."""
+        windows, at = [], []
+        for level in levels:
+            rows, columns = peaks(margins[level.cells], self.thresholds[0])
+            corner = np.stack([columns, rows], axis=1) * STRIDE
+            cells = np.concatenate([corner, corner + CELL], axis=1).astype(np.float32)
+            windows.append(cells * np.array([*level.steps, *level.steps], np.float32))
+            at.append((rows + level.y // STRIDE) * margins.shape[1] + columns + level.x // STRIDE)
+        if not at:
+            return no_faces()
+        cells, where = np.concatenate(windows), np.concatenate(at)
+        margin = margins.ravel()[where]
+        best = np.argsort(-margin, kind="stable")[: self.max_proposals]
+        keep = best[bx.nms(cells[best], margin[best], bx.STAGE_IOU)]
+        shifts = offsets.flatten(1)[:, torch.from_numpy(where[keep])].T.numpy()
+        return without_landmarks(bx.decode(cells[keep], shifts), _probability(margin[keep]))
+
+    def _refine(self, index: int, octaves: Octaves, before: Faces) -> Faces:
+        """R-Net or O-Net over the squares of the stage before, a chunk of crops at a time."""
+        net = self.nets[index]
+        squares = bx.square(before.boxes)
+        windows = octaves.snap(squares[_reachable(squares, octaves)], net.size)
+        count, seen = len(windows.octave), []
+        for start in range(0, count, CHUNK):
+            crops = octaves.cut(windows[np.arange(start, min(start + CHUNK, count))], net.size)
+            out = self._engines[index](crops)
+            unknown = out.offsets.new_full((len(crops), 10), torch.nan)
+            seen.append((out.margins, out.offsets, unknown if out.landmarks is None else out.landmarks))
+        if not seen:
+            return no_faces()
+        margins, offsets, points = (torch.cat(part).numpy() for part in zip(*seen, strict=True))
+        stage, threshold = net.architecture.stage, self.thresholds[index]
+        return _kept(stage, windows.squares, margins, offsets, points, threshold)
+
+
+def released_weights() -> Path:
+    """The folder of the released weights: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).resolve().parent
+    inside = package / "model_store"
+    return inside if inside.is_dir() else package.parent / "model_store"
+
+
+def load_weights(url: str, stages: Sequence[str] = STAGES) -> list[Weights]:
+    """The weights of `stages` from a folder or URL, in the order given."""
+    store = open_store(url)
+    return [load(store.get(f"{stage}.pt"), stage, f"{store.url}/{stage}.pt") for stage in stages]
+
+
+def _reachable(squares: FloatArray, octaves: Octaves) -> np.ndarray:
+    """Squares that touch the image and are not absurdly large: regression can throw a box anywhere."""
+    frame = np.array([[0, 0, octaves.width, octaves.height]], np.float32)
+    side = squares[:, 2] - squares[:, 0]
+    touches = bx.intersection(squares, frame)[:, 0] > 0
+    return touches & (side >= 1) & (side <= 4 * max(octaves.width, octaves.height))
+
+
+def _kept(
+    stage: str,
+    squares: FloatArray,
+    margins: FloatArray,
+    offsets: FloatArray,
+    points: FloatArray,
+    threshold: float,
+) -> Faces:
+    """Faces of one image from what a net says of its squares: over the threshold, overlaps suppressed."""
+    over = np.flatnonzero(_probability(margins) > threshold)
+    squares, margins, offsets, points = (array[over] for array in (squares, margins, offsets, points))
+    found = bx.decode(squares, offsets)
+    # By margin: scores of sure faces are all 1.0 in float32, and the best box of a face would be any of them.
+    keep = bx.nms(found, margins, bx.FINAL_IOU) if stage == "onet" else bx.nms(squares, margins, bx.STAGE_IOU)
+    return Faces(found[keep], _probability(margins[keep]), bx.decode_points(squares[keep], points[keep]))
+
+
+def _probability(margins: FloatArray) -> FloatArray:
+    return torch.sigmoid(torch.from_numpy(margins)).numpy()
