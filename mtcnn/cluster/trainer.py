@@ -19,7 +19,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskErr
 from ray.train import ControllerError
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-from ray.util.placement_group import PlacementGroup, get_current_placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mtcnn.backend import CHECKPOINT, last_checkpoint
@@ -85,10 +85,7 @@ class Trainer:
             try:
                 weights = watch.result(run, run.fit.remote(plan, checkpoints, gang))
             except BaseException as error:
-                # Also Ctrl-C: Ray ends the workers of a run that is gone, but holds their place until this process
-                # ends.
                 ray.kill(run)
-                watch.free_place()
                 losses += 1
                 if not _was_killed(error) or losses > MAX_FAILURES:
                     raise
@@ -100,8 +97,32 @@ class Trainer:
 
 
 def _start() -> Any:
+    _free_places()
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(_Run).options(num_cpus=0, max_concurrency=4, scheduling_strategy=here).remote()
+
+
+def _free_places() -> None:
+    """Give back what the workers of a run that is gone were placed on: Ray holds it until the driver ends.
+
+    The run's controller may outlive it for a moment. It asks for a new place when its workers' place is taken from
+    them, so it is given time to end before, and what it asked for meanwhile is taken as well.
+    """
+    while places := _places():
+        time.sleep(LOST_SECONDS)
+        for place in places:
+            remove_placement_group(place)
+        time.sleep(LOST_SECONDS)
+
+
+def _places() -> list[PlacementGroup]:
+    """The driver's placement groups; the trainer alone makes any. Their ids end with the id of the driver's job."""
+    job = ray.get_runtime_context().get_job_id()
+    return [
+        PlacementGroup(ray.PlacementGroupID(bytes.fromhex(identity)))
+        for identity, group in placement_group_table().items()
+        if identity.endswith(job) and group["state"] != "REMOVED"
+    ]
 
 
 class _Watch:
@@ -110,7 +131,6 @@ class _Watch:
     def __init__(self, on_epoch: Callable[[dict[str, float]], None]) -> None:
         self.on_epoch = on_epoch
         self.heard = 0.0
-        self.place: PlacementGroup | None = None
 
     def result(self, run: Any, result: Any) -> bytes:
         """Wait for `result` of `run` and hand on the news meanwhile."""
@@ -128,17 +148,11 @@ class _Watch:
                     raise
                 return weights
 
-    def free_place(self) -> None:
-        """Give back what the workers were placed on."""
-        if self.place is not None:
-            remove_placement_group(self.place)
-
     def _take_news(self, run: Any) -> None:
         try:
             news: _News = ray.get(run.news.remote())
         except RayError:
             return  # the run is gone; its result says why
-        self.place = news.place
         for record in news.records:
             # An epoch that was cut short after its record is run again.
             if record["epoch"] > self.heard:
@@ -170,8 +184,6 @@ class _News:
     records: list[dict[str, float]]
     """Epochs since the last news."""
     failure: UserError | None
-    place: PlacementGroup | None
-    """Where the workers are."""
 
 
 class _Run:
@@ -187,7 +199,6 @@ class _Run:
     def _reset(self) -> None:
         self.records: list[dict[str, float]] = []
         self.failure: UserError | None = None
-        self.place: PlacementGroup | None = None
 
     def fit(self, plan: TrainingPlan, checkpoints: str, gang: Gang) -> bytes:
         """The weights file; blocks until training is over."""
@@ -228,14 +239,10 @@ class _Run:
         """A worker met something that a restart would meet again."""
         self.failure = self.failure or error
 
-    def begin(self, place: PlacementGroup | None) -> None:
-        """Rank 0 tells where the workers are."""
-        self.place = place
-
     def news(self) -> "_News":
         """What came in since the last call."""
         records, self.records = self.records, []
-        return _News(records, self.failure, self.place)
+        return _News(records, self.failure)
 
 
 def _worker(config: dict[str, Any]) -> bytes:
@@ -244,8 +251,6 @@ def _worker(config: dict[str, Any]) -> bytes:
     torch.set_num_threads(config["threads"])
     cv2.setNumThreads(config["threads"])
     device = get_device()
-    if distributed.rank() == 0:
-        ray.get(config["run"].begin.remote(get_current_placement_group()))
     host = _Host(open_store(config["checkpoints"]), config["run"], device)
     try:
         return train(config["plan"], host, device)
