@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ray.util.placement_group import placement_group
 
 import mtcnn.cluster.trainer
 from mtcnn.backend import CHECKPOINT, LocalBackend
@@ -126,6 +127,8 @@ def test_a_training_that_is_stopped_and_then_loses_its_lead_and_a_worker_ends_th
 
     with pytest.raises(KeyboardInterrupt):
         backend().train(planned(mined), str(tmp_path), stop)
+    # What a controller that outlives its run for a moment asks for, and nobody gives back.
+    placement_group([{"CPU": 1}] * 2)
     epochs: list[float] = []
     victims = [InStep.__name__, "RayTrainWorker"]
 
