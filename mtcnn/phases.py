@@ -83,7 +83,7 @@ def mining_digest(config: Config, stage: str, indexes: Mapping[str, Index], befo
             "validation": config.validation,
             "max_pixels": config.limits.max_pixels,
             "sources": {
-                name: [indexes[name].digest, sorted(source.classes)]
+                name: [indexes[name].digest, sorted(source.classes), source.frame]
                 for name, source in training_sources(config).items()
             },
             "weights": [hashlib.sha256(data).hexdigest() for data in before],
@@ -96,6 +96,11 @@ def crops_store(config: Config, stage: str, digest: str) -> Store:
     return open_store(config.crops_url).child(f"{stage}-{digest}")
 
 
+def planned(source: Source) -> PlannedSource:
+    """What mining has to know of a source."""
+    return PlannedSource(source.url, frozenset(source.classes), source.frame)
+
+
 def mining_plan(config: Config, stage: str, before: Sequence[bytes], out: Store) -> MiningPlan:
     """What a mining worker has to know to mine `stage` into `out`."""
     weights = [load(data, name, f"{name}.pt") for data, name in zip(before, STAGES, strict=False)]
@@ -105,10 +110,7 @@ def mining_plan(config: Config, stage: str, before: Sequence[bytes], out: Store)
         seed=config.seed,
         options=options.mining,
         landmarks=options.net.landmarks,
-        sources={
-            name: PlannedSource(source.url, frozenset(source.classes))
-            for name, source in training_sources(config).items()
-        },
+        sources={name: planned(source) for name, source in training_sources(config).items()},
         weights=tuple(before),
         thresholds=tuple(w.threshold for w in weights),
         out=out.url,

@@ -24,6 +24,7 @@ from mtcnn.phases import (
     mining_digest,
     mining_plan,
     mining_units,
+    planned,
     ready_index,
     trained_weights,
     training_plan,
@@ -214,7 +215,7 @@ class Pipeline:
         start = time.perf_counter()
         sources = training_sources(config).items()
         labelled = [
-            (source.url, self.index(name, source)) for name, source in sources if "pos" in source.classes
+            (planned(source), self.index(name, source)) for name, source in sources if "pos" in source.classes
         ]
         earlier = load_weights(self.models.url, STAGES[: STAGES.index(stage)])
         threshold, recall = mining_threshold(

@@ -1,7 +1,7 @@
 """What one stage has to mine: its units, and the worker that turns a unit into committed crop shards."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import torch
@@ -13,7 +13,7 @@ from mtcnn.nets import SIZES, STAGES, load
 from mtcnn.shards import UnitRow, commit_unit, read_mark
 from mtcnn.sources.annotation import SourceImage
 from mtcnn.sources.read import Index, ShardRow, read_shard
-from mtcnn.store import open_store
+from mtcnn.store import Store, open_store
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,13 @@ class PlannedSource:
 
     url: str
     classes: frozenset[str]
+    frame: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    """As in the configuration."""
+
+    def read(self, store: Store, shard: ShardRow) -> list[SourceImage]:
+        """The images of a shard in its `store`, with their boxes as they are to be mined."""
+        images = read_shard(store, shard)
+        return [replace(image, annotation=image.annotation.reframed(self.frame)) for image in images]
 
 
 @dataclass(frozen=True)
@@ -70,14 +77,14 @@ def units(name: str, index: Index, validation: float) -> Iterator[Unit]:
 
 
 def held_out_images(
-    sources: Iterable[tuple[str, Index]], validation: float, most: int
+    sources: Iterable[tuple[PlannedSource, Index]], validation: float, most: int
 ) -> Iterator[SourceImage]:
-    """At most `most` images with faces from the held-out units of sources, each given by URL and index."""
-    for url, index in sources:
-        store = open_store(url)
+    """At most `most` images with faces from the held-out units of sources."""
+    for source, index in sources:
+        store = open_store(source.url)
         for unit in units("", index, validation):
             if unit.split == "val":
-                for image in read_shard(store, unit.shard):
+                for image in source.read(store, unit.shard):
                     if most <= 0:
                         return
                     if len(image.annotation.boxes):
@@ -108,14 +115,15 @@ class UnitMiner:
         if committed is not None:
             return committed
         plan = self.plan
-        wanted = plan.sources[unit.source].classes
+        source = plan.sources[unit.source]
+        wanted = source.classes
         recipe = Recipe(
             SIZES[plan.stage],
             plan.options,
             wanted if plan.landmarks else wanted - {"landmark"},
             plan.max_pixels,
         )
-        images = read_shard(self.sources[unit.source], unit.shard)
+        images = source.read(self.sources[unit.source], unit.shard)
         found = mine_unit(images, recipe, self.proposer, generator(plan.seed, plan.stage, unit.name))
         stats = {**found.stats, "bad": found.bad}
         return commit_unit(self.store, unit.name, found.crops, stats, unit.split)
