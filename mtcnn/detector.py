@@ -25,7 +25,7 @@ from mtcnn.engine import Engine, EngineName, chosen
 from mtcnn.engine import engine as make_engine
 from mtcnn.errors import UserError
 from mtcnn.faces import Faces as Faces
-from mtcnn.faces import no_faces, without_landmarks
+from mtcnn.faces import moved, no_faces, without_landmarks
 from mtcnn.image import Octaves, Pixels, check
 from mtcnn.nets import STAGES, THRESHOLDS, Net, Resampling, Weights, load
 from mtcnn.peaks import peaks
@@ -50,12 +50,15 @@ class Detector:
         max_proposals: int = 3000,
         resampling: Resampling = "octaves",
         engine: EngineName = "torch",
+        made_for: Resampling = "octaves",
     ) -> None:
         """Nets in the order of the stages; `min_face` is the smallest side looked for, in pixels.
 
         At most `max_proposals`, the best, go on to the next stage. `resampling` is how pyramid and crops are made:
         from octaves, or with area averages (and all else) as facenet-pytorch does it, for weights from there.
         `engine` runs the nets: "torch", "openvino" (with torch's number of threads as it is now), or "auto".
+        `made_for` is the resampling that the nets learned with. Those of facenet-pytorch, made for "area", count pixels
+        from 1 and see what the border leaves of a crop stretched; on a CPU they get that from octaves, too.
         """
         if not 0.1 < factor < 1 or min_face <= 0:
             raise UserError(f"factor {factor} must lie between 0.1 and 1, min_face {min_face} above 0")
@@ -72,6 +75,7 @@ class Detector:
         self.thresholds = tuple(thresholds)
         self.max_proposals = max_proposals
         self.resampling = resampling
+        self._theirs = made_for == "area"
         # The exact cascade goes by PyTorch, whose sums are those of facenet-pytorch.
         self.engine = "torch" if resampling == "area" else chosen(engine, self.device)
         self._on_device: DeviceCascade | None = None
@@ -102,8 +106,11 @@ class Detector:
         """
         found = load_weights(str(weights or released_weights()))
         nets = [w.net for w in found]
-        made_for = resampling or found[-1].resampling
-        return cls(nets, device, min_face, factor, thresholds, resampling=made_for, engine=engine)
+        made_for = found[-1].resampling
+        return cls(
+            nets, device, min_face, factor, thresholds,
+            resampling=resampling or made_for, engine=engine, made_for=made_for,
+        )  # fmt: skip
 
     def detect(self, rgb: Pixels) -> Faces:
         """Faces of one image, uint8 (H, W, 3) RGB of any size."""
@@ -152,11 +159,12 @@ class Detector:
         )
 
     def _fast(self, octaves: Octaves) -> Iterator[Faces]:
+        from_1 = 1.0 if self._theirs else 0.0
         faces = self._scan(octaves)
-        yield faces
+        yield moved(faces, from_1)
         for index in range(1, len(self.nets)):
             faces = self._refine(index, octaves, faces)
-            yield faces
+            yield moved(faces, from_1)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -204,7 +212,7 @@ class Detector:
         windows = octaves.snap(squares[_reachable(squares, octaves)], net.size)
         count, seen = len(windows.octave), []
         for start in range(0, count, CHUNK):
-            crops = octaves.cut(windows[np.arange(start, min(start + CHUNK, count))], net.size)
+            crops = octaves.cut(windows[np.arange(start, min(start + CHUNK, count))], net.size, self._theirs)
             out = self._engines[index](crops)
             unknown = out.offsets.new_full((len(crops), 10), torch.nan)
             seen.append((out.margins, out.offsets, unknown if out.landmarks is None else out.landmarks))

@@ -115,8 +115,11 @@ class Octaves:
         corners = np.rint(squares[:, :2] / factor[:, None]).astype(np.int64)
         return Windows(octave, corners, cells)
 
-    def cut(self, windows: "Windows", size: int) -> Pixels:
-        """Crops (N, size, size, 3) of windows, black beyond the border of the image."""
+    def cut(self, windows: "Windows", size: int, stretch: bool = False) -> Pixels:
+        """Crops (N, size, size, 3) of windows, black beyond the border of the image.
+
+        With `stretch` what a window has of the image fills the whole crop instead.
+        """
         out = np.empty((len(windows.octave), size, size, 3), np.uint8)
         ends = windows.corners + windows.cells[:, None]
         limits = np.array([level.shape[1::-1] for level in self.levels])[windows.octave]
@@ -124,9 +127,10 @@ class Octaves:
         # For small crops this loop costs as much as resizing: all that can be known beforehand is.
         places = np.column_stack([windows.octave, windows.corners, ends]).tolist()
         levels, shape, resize, linear = self.levels, (size, size), cv2.resize, cv2.INTER_LINEAR
+        beyond = _cut_off if stretch else _padded
         for (octave, x1, y1, x2, y2), whole, target in zip(places, inside.tolist(), out, strict=True):
             level = levels[octave]
-            window = level[y1:y2, x1:x2] if whole else _padded(level, x1, y1, x2, y2)
+            window = level[y1:y2, x1:x2] if whole else beyond(level, x1, y1, x2, y2)
             resize(window, shape, target, 0, 0, linear)
         return out
 
@@ -174,6 +178,12 @@ def _halve(image: Pixels) -> Pixels:
         image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)  # type: ignore[assignment]
     size = image.shape[1] // 2, image.shape[0] // 2
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def _cut_off(image: Pixels, x1: int, y1: int, x2: int, y2: int) -> Pixels:
+    """What the image has of pixels x1 to x2, y1 to y2; one black pixel where that is nothing."""
+    window = image[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
+    return window if window.size else np.zeros((1, 1, 3), np.uint8)
 
 
 def _padded(image: Pixels, x1: int, y1: int, x2: int, y2: int) -> Pixels:

@@ -296,6 +296,18 @@ def assert_same(one: Faces, other: Faces) -> None:
     np.testing.assert_allclose(one.scores[order], other.scores[like], atol=1e-4)
 
 
+def test_weights_that_count_pixels_from_1_do_so_in_the_fast_cascade_too() -> None:
+    rgb = np.zeros((60, 80, 3), np.uint8)
+    rgb[20:44, 30:54] = 255
+    nets = [bright_pnet(), Says("rnet"), Says("onet", points=(0.5,) * 10)]
+    ours = Detector(nets, min_face=20).detect(rgb)
+    theirs = Detector(nets, min_face=20, made_for="area").detect(rgb)
+    assert len(ours.boxes) > 0
+    assert np.array_equal(theirs.boxes, ours.boxes + 1) and np.array_equal(
+        theirs.landmarks, ours.landmarks + 1
+    )
+
+
 def test_weights_that_are_missing_or_swapped_are_named(folder: str, tmp_path: Path) -> None:
     with pytest.raises(MissingKey, match="pnet.pt"):
         Detector.load(str(tmp_path))

@@ -175,6 +175,16 @@ def test_a_square_moves_by_half_a_pixel_of_its_octave_at_most() -> None:
     assert (cells <= 24).all()
 
 
+def test_what_the_border_leaves_of_a_square_can_be_stretched() -> None:
+    rgb = np.random.default_rng(2).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    octaves = Octaves(rgb)
+    squares = np.array([[-8, 10, 16, 34], [50, 30, 74, 54], [-40, -40, -16, -16]], np.float32)
+    corner, low, away = octaves.cut(octaves.snap(squares, 24), 24, stretch=True)
+    assert np.array_equal(corner, cv2.resize(rgb[10:34, :16], (24, 24)))
+    assert np.array_equal(low, cv2.resize(rgb[30:, 50:], (24, 24)))
+    assert not away.any()
+
+
 def test_squares_far_outside_are_black() -> None:
     octaves = Octaves(np.full((40, 40, 3), 200, np.uint8))
     windows = octaves.snap(np.array([[500, 500, 512, 512], [-90, 0, -60, 30]], np.float32), 12)
