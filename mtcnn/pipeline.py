@@ -31,6 +31,7 @@ from mtcnn.phases import (
     training_sources,
 )
 from mtcnn.progress import progress
+from mtcnn.report import write_events
 from mtcnn.run_log import RunLog
 from mtcnn.shards import Manifest, UnitRow, list_marks, read_manifest, read_marks, write_manifest
 from mtcnn.sources import prepare
@@ -193,6 +194,7 @@ class Pipeline:
             def heard(record: dict[str, float]) -> None:
                 nonlocal epochs
                 self.log.add("train", stage, digest=plan.digest, **record)
+                write_events(self.run, self.log)
                 bar.note(
                     f"loss {record['held_out/loss']:.4f}, pos {record['held_out/positive_accuracy']:.3f}, "
                     f"neg {record['held_out/negative_accuracy']:.3f}, {record['samples_per_second']:.0f} crops/s"

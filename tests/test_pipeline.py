@@ -327,9 +327,11 @@ def test_training_that_was_stopped_goes_on_to_the_same_weights(
     finished: tuple[Path, Findings], runs: Path, scenes: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.rmtree(runs / "tiny" / "models")
+    shutil.rmtree(runs / "tiny" / "tensorboard")
     (runs / "tiny" / "metrics.jsonl").unlink()
     with pytest.raises(KeyboardInterrupt):
         pipeline(configured(scenes, runs), epochs=1)[0].train("pnet")
+    assert [path.name for path in (runs / "tiny" / "tensorboard").iterdir()] == ["pnet"]
     assert not (runs / "tiny" / "models" / "pnet.pt").exists()
     with caplog.at_level("INFO"):
         pipeline(configured(scenes, runs))[0].train("pnet")
