@@ -27,7 +27,8 @@ NOT_METRICS = {"time", "epoch"}
 def write_events(run: Store, log: RunLog) -> None:
     """Put `tensorboard/STAGE/` events into a run: what was mined, every epoch of training, the threshold set.
 
-    `tensorboard --logdir runs` shows each stage as a run of its own; steps are epochs. Events of before are replaced.
+    `tensorboard --logdir runs` shows each stage as a run of its own; steps are epochs. Events of before are replaced:
+    to see those that come in later, TensorBoard has to read the file anew, as it does with `--load_fast=false`.
     """
     for stage in STAGES:
         records = [log.last("mine", stage), *epochs(log, stage), log.last("threshold", stage)]
