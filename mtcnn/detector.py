@@ -33,6 +33,8 @@ from mtcnn.store import open_store
 
 CHUNK = 512
 """Crops a net looks at together: bounds the memory whatever the number of proposals."""
+LEVELS_APART = 0.76
+"""Up to this factor no two boxes of different levels overlap by STAGE_IOU, levels being rounded by 4 % at most."""
 BAND = 4_000_000
 """Pixels of a canvas that P-Net looks at together, for the same reason."""
 
@@ -200,8 +202,9 @@ class Detector:
             return no_faces()
         cells, where = np.concatenate(windows), np.concatenate(at)
         margin = margins.ravel()[where]
-        best = np.argsort(-margin, kind="stable")[: self.max_proposals]
-        keep = best[bx.nms(cells[best], margin[best], bx.STAGE_IOU)]
+        keep = np.argsort(-margin, kind="stable")[: self.max_proposals]
+        if self.factor > LEVELS_APART:
+            keep = keep[bx.nms(cells[keep], margin[keep], bx.STAGE_IOU)]
         shifts = offsets.flatten(1)[:, torch.from_numpy(where[keep])].T.numpy()
         return without_landmarks(bx.decode(cells[keep], shifts), _probability(margin[keep]))
 

@@ -11,8 +11,8 @@ def peaks(margins: FloatArray, threshold: float) -> tuple[IntArray, IntArray]:
     """Rows and columns of the cells that greedy suppression at IoU 0.5 keeps of margins (rows, columns), in order.
 
     Only cells with a score above `threshold` count. All boxes of a level have the same size, so those with an IoU
-    above 0.5 are the eight neighbours of a cell. Each round keeps every cell that no neighbour beats and removes
-    these: the greedy outcome, except that of neighbours that are equal both stay.
+    above 0.5 are the eight neighbours of a cell. Each round keeps every cell that no neighbour beats, of equal ones
+    the first, and removes these: the greedy outcome.
     """
     floor = (
         -math.inf if threshold == 0 else math.inf if threshold == 1 else math.log(threshold / (1 - threshold))
@@ -22,12 +22,14 @@ def peaks(margins: FloatArray, threshold: float) -> tuple[IntArray, IntArray]:
     left = np.full((rows + 2, columns + 2), -np.inf, np.float32)
     left[1:-1, 1:-1] = np.where(margins > floor, margins, -np.inf)
     flat, width = left.ravel(), columns + 2
-    around = np.array([-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1])
+    before = np.array([-width - 1, -width, -width + 1, -1])
+    around = np.concatenate([before, -before])
     waiting = np.flatnonzero(flat > -np.inf)
     kept = []
     while waiting.size:
-        neighbours = waiting[:, None] + around
-        best = waiting[flat[waiting] >= flat[neighbours].max(axis=1)]
+        here = flat[waiting]
+        first = here > flat[waiting[:, None] + before].max(axis=1)
+        best = waiting[first & (here >= flat[waiting[:, None] - before].max(axis=1))]
         kept.append(best)
         flat[best] = -np.inf
         flat[best[:, None] + around] = -np.inf
