@@ -191,21 +191,25 @@ class Detector:
 
     def _cells(self, levels: Sequence[Level], margins: FloatArray, offsets: Tensor) -> Faces:
         """Proposals of one image from the margins (rows, columns) and offsets (4, rows, columns) of its canvas."""
-        windows, at = [], []
-        for level in levels:
-            rows, columns = peaks(margins[level.cells], self.thresholds[0])
-            corner = np.stack([columns, rows], axis=1) * STRIDE
-            cells = np.concatenate([corner, corner + CELL], axis=1).astype(np.float32)
-            windows.append(cells * np.array([*level.steps, *level.steps], np.float32))
-            at.append((rows + level.y // STRIDE) * margins.shape[1] + columns + level.x // STRIDE)
-        if not at:
+        if not levels:
             return no_faces()
-        cells, where = np.concatenate(windows), np.concatenate(at)
-        margin = margins.ravel()[where]
+        # Windows that lie on no level or on two are left out; they also keep the levels' cells apart.
+        valid = np.full(margins.shape, -np.inf, np.float32)
+        level_of = np.zeros(margins.shape, np.uint8)
+        for number, level in enumerate(levels):
+            valid[level.cells] = margins[level.cells]
+            level_of[level.cells] = number
+        rows, columns = peaks(valid, self.thresholds[0])
+        seen_on = level_of[rows, columns]
+        first = np.array([(level.x, level.y) for level in levels])[seen_on]
+        steps = np.array([level.steps for level in levels], np.float32)[seen_on]
+        corner = np.stack([columns, rows], axis=1) * STRIDE - first
+        cells = np.concatenate([corner * steps, (corner + CELL) * steps], axis=1).astype(np.float32)
+        margin = valid[rows, columns]
         keep = np.argsort(-margin, kind="stable")[: self.max_proposals]
         if self.factor > LEVELS_APART:
             keep = keep[bx.nms(cells[keep], margin[keep], bx.STAGE_IOU)]
-        shifts = offsets.flatten(1)[:, torch.from_numpy(where[keep])].T.numpy()
+        shifts = offsets[:, torch.from_numpy(rows[keep]), torch.from_numpy(columns[keep])].T.numpy()
         return without_landmarks(bx.decode(cells[keep], shifts), _probability(margin[keep]))
 
     def _refine(self, index: int, octaves: Octaves, before: Faces) -> Faces:

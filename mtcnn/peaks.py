@@ -1,4 +1,4 @@
-"""Suppression within one level of the pyramid."""
+"""Suppression within the levels of the pyramid."""
 
 import math
 
@@ -10,9 +10,9 @@ from mtcnn.boxes import FloatArray, IntArray
 def peaks(margins: FloatArray, threshold: float) -> tuple[IntArray, IntArray]:
     """Rows and columns of the cells that greedy suppression at IoU 0.5 keeps of margins (rows, columns), in order.
 
-    Only cells with a score above `threshold` count. All boxes of a level have the same size, so those with an IoU
-    above 0.5 are the eight neighbours of a cell. Each round keeps every cell that no neighbour beats, of equal ones
-    the first, and removes these: the greedy outcome.
+    Only cells with a score above `threshold` count, and -inf is no cell. All boxes of a level have the same size, so
+    those with an IoU above 0.5 are the eight neighbours of a cell. Each round keeps every cell that no neighbour beats,
+    of equal ones the first, and removes these: the greedy outcome.
     """
     floor = (
         -math.inf if threshold == 0 else math.inf if threshold == 1 else math.log(threshold / (1 - threshold))

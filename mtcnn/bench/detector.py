@@ -59,7 +59,8 @@ def _case(
     cv2.setNumThreads(threads)
     everything = len(found.files)
     sizes = [(image.shape[1], image.shape[0]) for image in images]
-    ways = engines(found.weights[0], canvas_shape(sizes, min_face, FACTOR), setting.device, threads)
+    shape = 1, *canvas_shape(sizes, min_face, FACTOR)
+    ways = engines(found.weights[0], shape, setting.device, threads)
     detectors = {name: _detector(found, everything, min_face, setting, name) for name in _engines(setting)}
     sides: dict[str, Side] = {}
     for name, detector in detectors.items():

@@ -1,6 +1,6 @@
-"""Ways to run P-Net's convolutions and nothing else: the limit of whatever proposes crops.
+"""Ways to run a net and nothing else, on pixels that are ready in a fixed shape: the limit of whatever proposes crops.
 
-Each engine looks at one canvas of fixed size that has as many pixels as the levels of an image's pyramid.
+P-Net looks at one canvas that has as many pixels as the levels of an image's pyramid.
 """
 
 import logging
@@ -15,7 +15,7 @@ import torch
 
 from mtcnn.canvas import CELL
 from mtcnn.convert import to_onnx
-from mtcnn.nets import Net, Weights
+from mtcnn.nets import Weights
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +39,14 @@ def canvas_shape(sizes: Sequence[tuple[int, int]], min_face: float, factor: floa
     return height, max(round(pixels / height), CELL)
 
 
-def engines(weights: Weights, shape: tuple[int, int], device: str, threads: int) -> dict[str, Run]:
-    """Every engine that runs here, by name, warmed up: a call looks at one canvas of `shape` (height, width).
+def engines(weights: Weights, shape: tuple[int, ...], device: str, threads: int) -> dict[str, Run]:
+    """Every engine that runs here, by name, warmed up: a call looks at pixels of `shape` (count, height, width).
 
     PyTorch's own thread count is the caller's to set. torch.compile is not among them: it takes up to minutes to get
     ready and was not 10 % faster than eager mode here.
     """
-    pixels = torch.rand((1, 3, *shape), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    count, *sides = shape
+    pixels = torch.rand((count, 3, *sides), generator=torch.Generator().manual_seed(0)) * 2 - 1
     found = {"eager": _torch(weights.net, pixels, device)}
     if device.startswith("cuda"):
         found["eager half"] = _torch(weights.net, pixels, device, torch.float16)
@@ -66,14 +67,8 @@ def fastest(found: dict[str, Run], device: str) -> str:
     """
     clock = time.process_time if device == "cpu" else time.perf_counter
     best = {name: min(_seconds(run, clock) for _ in range(PROBES)) for name, run in found.items()}
-    log.info("P-Net's convolutions: %s", ", ".join(f"{n} {1e3 * s:.1f} ms" for n, s in best.items()))
+    log.info("nets alone: %s", ", ".join(f"{n} {1e3 * s:.1f} ms" for n, s in best.items()))
     return min(best, key=lambda name: best[name])
-
-
-def convolutions(net: Net, count: int, device: str) -> Run:
-    """R-Net or O-Net on `count` crops that are ready, in one piece."""
-    pixels = torch.rand((max(count, 1), 3, net.size, net.size), generator=torch.Generator().manual_seed(0))
-    return _torch(net, pixels, device)
 
 
 def synchronise(device: str) -> None:

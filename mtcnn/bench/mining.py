@@ -12,7 +12,7 @@ import torch
 
 from mtcnn.bench.data import Material, Setting, material, miner, mining_options, missing_nets
 from mtcnn.bench.dface import DFaceMiner
-from mtcnn.bench.engines import Run, canvas_shape, convolutions, engines, fastest
+from mtcnn.bench.engines import Run, canvas_shape, engines, fastest
 from mtcnn.bench.measure import Work, here, interleaved
 from mtcnn.bench.report import Report, compared
 from mtcnn.image import Octaves, decode
@@ -95,21 +95,26 @@ def _ours(stage: str, found: Material, setting: Setting) -> Work:
 
 
 def _nets(stage: str, found: Material, setting: Setting) -> tuple[list[Run], list[str]]:
-    """The convolutions that proposing takes for one image on average, and their names."""
+    """The nets that proposing takes for one image on average, each in its fastest engine, and their names."""
     options = mining_options(stage)
     before = found.weights[: STAGES.index(stage)]
     if not before:
         return [], []
     sizes = [(i.annotation.width, i.annotation.height) for i in found.images]
-    ways = engines(before[0], canvas_shape(sizes, options.min_face, options.factor), setting.device, 1)
-    best = fastest(ways, setting.device)
-    if len(before) == 1:
-        return [ways[best]], [f"P-Net ({best})"]
-    detector = miner(found, "rnet", setting).proposer
-    assert detector is not None
-    looked_at = [len(detector.propose(Octaves(decode(i.data))).boxes) for i in found.images]
-    second = convolutions(before[1].net, round(float(np.mean(looked_at))), setting.device)
-    return [ways[best], second], [f"P-Net ({best})", "R-Net"]
+    shapes: list[tuple[int, ...]] = [(1, *canvas_shape(sizes, options.min_face, options.factor))]
+    if len(before) > 1:
+        detector = miner(found, "rnet", setting).proposer
+        assert detector is not None
+        looked_at = [len(detector.propose(Octaves(decode(i.data))).boxes) for i in found.images]
+        size = SIZES["rnet"]
+        shapes.append((max(round(float(np.mean(looked_at))), 1), size, size))
+    nets, names = [], []
+    for weights, shape in zip(before, shapes, strict=True):
+        ways = engines(weights, shape, setting.device, 1)
+        best = fastest(ways, setting.device)
+        nets.append(ways[best])
+        names.append(f"{TITLES[weights.net.architecture.stage]} ({best})")
+    return nets, names
 
 
 def _limit(stage: str, found: Material, mined: UnitCrops, nets: list[Run], setting: Setting) -> Work:

@@ -99,7 +99,7 @@ def test_the_limits_canvas_has_as_many_pixels_as_the_pyramids(tiny: Setting) -> 
 
 
 def test_every_engine_that_is_installed_runs(tiny: Setting) -> None:
-    ways = engines(material(tiny).weights[0], (60, 80), "cpu", 1)
+    ways = engines(material(tiny).weights[0], (1, 60, 80), "cpu", 1)
     assert set(ways) >= {"eager"} | {name for name in ("onnxruntime", "openvino") if find_spec(name)}
     for way in ways.values():
         way()
