@@ -67,7 +67,8 @@ class GroupOctaves:
             for top, bottom in bands(rows, columns * len(shapes)):
                 down = torch.arange(top, bottom, device=device)[None]
                 corners = torch.zeros_like(side)
-                target[:, top:bottom] = self._cut(every, before, corners, side, steps, across, down)
+                halved = self.cut(every, before, corners, side, steps, across, down)
+                target[:, top:bottom, :, :3] = halved
 
     def _octave(self, k: int, start: int, rows: int, columns: int) -> Tensor:
         count = self.sides.shape[1]
@@ -89,18 +90,6 @@ class GroupOctaves:
         `image[m]`, of which pixels `columns` and `rows` ((n,) of each, or (M, n)) are made, `steps[m]` apart. As in
         cv2.resize, pixels at the rim of a window do not mix with those outside.
         """
-        return self._cut(image, octave, corners, sides, steps, columns, rows)[..., :3]
-
-    def _cut(
-        self,
-        image: Tensor,
-        octave: Tensor,
-        corners: Tensor,
-        sides: Tensor,
-        steps: Tensor,
-        columns: Tensor,
-        rows: Tensor,
-    ) -> Tensor:
         start, size, width = self._places[octave].T
         limits = self._limits[octave, image]
         xs, across = _neighbours(columns, steps[:, 0], corners[:, 0], sides[:, 0], limits[:, 0])
@@ -115,7 +104,7 @@ class GroupOctaves:
             # The integers of cv2.resize, bit by bit: crops that differ by little are snapped to other pixels.
             total = ((line >> 4) * weight_y[:, :, None, None] >> 16) + total
         assert isinstance(total, Tensor)
-        return (total >> 2).to(torch.uint8)
+        return (total >> 2).to(torch.uint8)[..., :3]
 
 
 def _neighbours(
