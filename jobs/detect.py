@@ -46,7 +46,7 @@ def main() -> None:
     )
     cv2.setNumThreads(1)
     failed: list[str] = []
-    drawn = _Drawn(options.draw)
+    drawn = _Drawn(options.draw, {path.resolve() for path in paths})
     total = sum(map(_count, paths))
     target = options.json or ("-" if options.draw is None else "")
     with _rows(target) as say, progress(total, "detect", "images") as bar:
@@ -138,8 +138,8 @@ def _detect_video(detector: Detector, path: Path, drawn: "_Drawn", say: Say, bar
 class _Drawn:
     """Names for the pictures in a folder; files of the same name in several folders get numbers."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None, inputs: set[Path]) -> None:
+        self.folder, self.inputs = folder, inputs
         self._taken: set[str] = set()
 
     def file(self, path: Path, suffix: str) -> Path:
@@ -152,8 +152,8 @@ class _Drawn:
         folder = self.folder or Path()
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        if path.exists() and (folder / name).exists() and path.samefile(folder / name):
-            raise UserError(f"{path}: --draw {folder} would write over it; name another folder")
+        if (folder / name).resolve() in self.inputs:
+            raise UserError(f"{folder / name}: --draw {folder} would write over it; name another folder")
         return folder / name
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import _common
 
 from mtcnn.config import Config, load_config
-from mtcnn.config import Evaluation as Settings
 from mtcnn.detector import Detector
 from mtcnn.errors import UserError
 from mtcnn.evaluation import (
@@ -39,8 +38,10 @@ def main() -> None:
         raise UserError(
             f"--iou goes with --protocol ap; --protocol {args.protocol} says itself what is a match"
         )
-    config = load_config(args.config, args.overrides) if args.config or args.overrides else None
-    settings = config.evaluation if config else Settings()
+    # A configuration has at least one source; without a file it is the one that is given.
+    own = [] if args.config else [f"sources.given.url={args.source}"]
+    settings = load_config(args.config, [*own, *args.overrides]).evaluation
+    config = load_config(args.config, args.overrides) if args.config else None
     source = args.source or _test_source(config)
     detector = Detector.load(
         args.weights or (config.models_url if config else None),

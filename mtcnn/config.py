@@ -8,10 +8,10 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtcnn.errors import ConfigError
 from mtcnn.image import MAX_PIXELS
@@ -97,6 +97,15 @@ class Mining(_Section):
     inside_face: Fraction = 1.0
     """Negative proposals with more of their area inside one face than this are dropped: faces framed tighter."""
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.negative_iou <= self.part_iou <= self.positive_iou:
+            found = f"{self.negative_iou:g}, {self.part_iou:g}, {self.positive_iou:g}"
+            raise ValueError(
+                f"negative_iou, part_iou and positive_iou must rise in this order, not be {found}"
+            )
+        return self
+
 
 class Training(_Section):
     """How one stage is trained."""
@@ -153,6 +162,14 @@ class Stage(_Section):
     net: NetOptions = NetOptions()
     mining: Mining = Mining()
     training: Training = Training()
+
+    @model_validator(mode="after")
+    def _landmarks_are_trained(self) -> Self:
+        if self.net.landmarks and not self.training.landmarks:
+            raise ValueError(
+                "training.landmarks=0 leaves the landmark head untrained: set net.landmarks=false"
+            )
+        return self
 
 
 class Stages(_Section):
@@ -242,7 +259,7 @@ class Config(_Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = "demo"
     """Name of the run."""
-    seed: Count = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Everything random follows from it."""
     validation: Annotated[float, Field(gt=0, le=0.5)] = 0.1
     """Share of the units whose crops are held out of training."""
@@ -351,6 +368,9 @@ def _explain(error: ValidationError, path: str | None, overrides: Sequence[str])
         return f"{where}: unknown key '{key}': {hint}"
     if first["type"] == "missing":
         return f"{where}: '{key}' is missing"
+    if first["type"] == "value_error":
+        # Of a section whose values do not go together; the message names them.
+        return f"{where}: '{key}': {first['ctx']['error']}"
     return f"{where}: '{key}' = {first.get('input')!r}: {first['msg']}"
 
 

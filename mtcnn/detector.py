@@ -71,7 +71,10 @@ class Detector:
             raise UserError(
                 f"device '{device}' was asked for; this machine has no usable CUDA GPU: use device 'cpu'"
             )
-        self.device = torch.device(device)
+        try:
+            self.device = torch.device(device)
+        except RuntimeError as error:
+            raise UserError(f"device '{device}' is not one of cpu, cuda, cuda:0, cuda:1 …") from error
         self.nets = [net.to(self.device, memory_format=torch.channels_last).eval() for net in nets]  # type: ignore[call-overload]
         self.min_face, self.factor = min_face, factor
         self.thresholds = tuple(thresholds)
@@ -195,7 +198,7 @@ class Detector:
             return no_faces()
         # Windows that lie on no level or on two are left out; they also keep the levels' cells apart.
         valid = np.full(margins.shape, -np.inf, np.float32)
-        level_of = np.zeros(margins.shape, np.uint8)
+        level_of = np.zeros(margins.shape, np.uint16)
         for number, level in enumerate(levels):
             valid[level.cells] = margins[level.cells]
             level_of[level.cells] = number

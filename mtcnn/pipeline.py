@@ -86,18 +86,21 @@ class Pipeline:
         limits = self.config.limits
         before = read_index(source.url).digest if open_store(source.url).size("index.json") else ""
         start = time.perf_counter()
-        index = prepare(
-            source.kind,
-            source.images or None,
-            source.annotations,
-            source.url,
-            count=source.count,
-            seed=source.seed,
-            skip_bad=source.skip_bad,
-            max_pixels=limits.max_pixels,
-            max_bad_fraction=limits.max_bad_fraction,
-            images_per_shard=source.images_per_shard,
-        )
+        try:
+            index = prepare(
+                source.kind,
+                source.images or None,
+                source.annotations,
+                source.url,
+                count=source.count,
+                seed=source.seed,
+                skip_bad=source.skip_bad,
+                max_pixels=limits.max_pixels,
+                max_bad_fraction=limits.max_bad_fraction,
+                images_per_shard=source.images_per_shard,
+            )
+        except UserError as error:
+            raise type(error)(f"sources.{name}: {error}") from error
         seconds = time.perf_counter() - start
         if index.digest != before:
             self.log.add("prepare", source=name, images=index.images, faces=index.faces, seconds=seconds)
@@ -114,6 +117,7 @@ class Pipeline:
         try:
             manifest = read_manifest(store)
             log.info("mine %s: there already, %s", stage, store.url)
+            self.log.again("mine", stage, digest)
             return manifest
         except MissingKey:
             pass
@@ -138,6 +142,7 @@ class Pipeline:
             digest=digest,
             seconds=time.perf_counter() - start,
             units=len(todo),
+            failed_units=len(planned) - len(done),
             **figures(manifest),
         )
         return manifest
@@ -169,6 +174,8 @@ class Pipeline:
                 crops += sum(shard.crops for shard in outcome.row.shards.values())
                 bar.note(f"{images:,} images{f', {bad} bad' if bad else ''}, {crops:,} crops")
                 bar.update()
+        if failed:
+            log.warning("mine %s: left out for good: %s", plan.stage, "; ".join(failed))
         return rows
 
     # train
@@ -181,6 +188,7 @@ class Pipeline:
         weights = trained_weights(config, plan)
         if weights is not None:
             log.info("train %s: there already, %s/%s.pt", stage, self.models.url, stage)
+            self.log.again("train", stage, plan.digest)
             return weights
         try:
             read_manifest(open_store(plan.crops))
@@ -204,6 +212,8 @@ class Pipeline:
                 epochs = int(record["epoch"])
 
             data = self.backend.train(plan, checkpoints_store(config, plan).url, heard)
+        # Its checkpoint may have been whole already.
+        self.log.again("train", stage, plan.digest)
         return self._keep(stage, data, checkpoints_store(config, plan))
 
     def _keep(self, stage: str, data: bytes, folder: Store) -> Weights:

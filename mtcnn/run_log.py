@@ -28,6 +28,15 @@ class RunLog:
         lines = "".join(json.dumps(record) + "\n" for record in self.records)
         self.store.put(KEY, lines.encode())
 
+    def again(self, phase: str, stage: str, digest: str) -> None:
+        """What records of `digest` tell of is in use once more: the last of them becomes the newest of its phase."""
+        if self.last(phase, stage).get("digest") == digest:
+            return
+        for record in reversed(self.records):
+            if (record["phase"], record["stage"], record.get("digest")) == (phase, stage, digest):
+                self.add(**{key: value for key, value in record.items() if key != "time"})
+                return
+
     def last(self, phase: str, stage: str = "") -> dict[str, Any]:
         """The newest record of a phase; empty where there is none."""
         found = [r for r in self.records if r["phase"] == phase and r["stage"] == stage]

@@ -135,6 +135,19 @@ def test_an_unknown_key_is_named_with_the_nearest_one(file, override: str, words
         ("evaluation.thresholds=[0.5]", "'evaluation.thresholds"),
         ("sources.Photos.url=x", "'sources.Photos"),
         ("stages=3", "'stages' = 3: "),
+        ("seed=18000000000000", "'seed' = 18000000000000: .* less than 4294967296"),
+        (
+            "stages.pnet.mining.negative_iou=0.7",
+            "'stages.pnet.mining': negative_iou, .* must rise in this order, not be 0.7, 0.4, 0.65",
+        ),
+        (
+            "stages.onet.training.landmarks=0",
+            "'stages.onet': training.landmarks=0 leaves the landmark head untrained: set net.landmarks=false",
+        ),
+        (
+            "sources.photos.frame=[0.5,0,0,0]",
+            r"'sources.photos.frame.0' = 0.5: .* less than or equal to 0.25",
+        ),
         ("sources={}", r"'sources' = \{\}: .* at least 1 item"),
     ],
 )

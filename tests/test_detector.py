@@ -336,6 +336,7 @@ def test_weights_that_are_missing_or_swapped_are_named(folder: str, tmp_path: Pa
         ({"factor": 1.0}, "factor 1.0 must lie between"),
         ({"factor": 0.05}, "factor 0.05 must lie between"),
         ({"min_face": 0}, "min_face 0 above 0"),
+        ({"device": "gpu"}, "device 'gpu' is not one of cpu, cuda"),
         ({"thresholds": (0.6, 0.7)}, "thresholds 0.6 0.7: one for each of 3 nets"),
         (
             {"thresholds": (0.6, 0.7, 7)},

@@ -173,6 +173,16 @@ def test_detect_reads_standard_input_and_videos_in_the_order_given(
     assert Video(film).announced == 3
 
 
+def test_detect_writes_over_no_photo_that_it_was_given(photos: Path, weights: Path, tmp_path: Path) -> None:
+    for name in ("2023/x.jpg", "x.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((photos / "one.png").read_bytes())
+    before = (tmp_path / "x.jpg").read_bytes()
+    words = mistake(run("detect", tmp_path, "--weights", weights, "--draw", tmp_path))
+    assert "x.jpg: --draw" in words and "would write over it" in words
+    assert (tmp_path / "x.jpg").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,6 +1,7 @@
 """A run's records outlive the process that wrote them."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,19 @@ def test_a_run_that_goes_on_adds_to_its_records(store: Store) -> None:
     assert RunLog(store).last("mine", "pnet")["pos"] == 4
     assert RunLog(store).last("prepare")["source"] == "photos"
     assert RunLog(store).last("train", "pnet") == {}
+
+
+def test_what_is_in_use_once_more_is_the_newest_again(store: Store) -> None:
+    log = RunLog(store)
+    for digest, pos in (("a", 3), ("a", 4), ("b", 5)):
+        log.add("mine", "pnet", digest=digest, pos=pos)
+    log.again("mine", "pnet", "b")
+    assert len(log.records) == 3
+    time.sleep(0.01)  # times are kept to the millisecond
+    log.again("mine", "pnet", "a")
+    assert RunLog(store).last("mine", "pnet")["pos"] == 4
+    log.again("mine", "pnet", "never")
+    assert len(log.records) == 4
 
 
 def test_each_record_is_a_line_of_json_with_its_time(store: Store) -> None:

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import torch
 
+from mtcnn.backend import usable_cpus
 from mtcnn.bench.data import Material, Setting, material, missing_nets
 from mtcnn.bench.engines import Run, canvas_shape, engines, synchronise
 from mtcnn.bench.facenet import facenet
 from mtcnn.bench.measure import Side, Work, here, interleaved
-from mtcnn.bench.report import Report, compared, cores, number
+from mtcnn.bench.report import Report, compared, number
 from mtcnn.detector import Detector
 from mtcnn.engine import EngineName, chosen
 from mtcnn.image import Pixels, decode
@@ -35,7 +36,7 @@ def run(setting: Setting) -> Report:
     width, height = np.mean([image.shape[1::-1] for image in images], axis=0)
     report.notes.insert(0, f"{len(images)} images of {width:.0f}x{height:.0f} px on average, decoded; "
                            f"factor {FACTOR}, thresholds {' '.join(map(str, THRESHOLDS))}")  # fmt: skip
-    threads = [1] if setting.device != "cpu" else sorted({1, cores()})
+    threads = [1] if setting.device != "cpu" else sorted({1, usable_cpus()})
     stages: list[list[str]] = [["ms an image", *STAGES[: len(found.files)]]]
     share = setting.seconds / (len(threads) * len(MIN_FACES))
     for count in threads:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mtcnn.backend import usable_cpus
 from mtcnn.bench.measure import Rounds
 
 HEAD = ("figure", "", "unit", "limit", "ratio", "CPU ratio", "goal", "spread", "limit is")
@@ -96,7 +97,7 @@ def machine() -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     return {
         "cpu": _cpu(),
-        "cores": cores(),
+        "cores": usable_cpus(),
         "torch": torch.__version__,
         "load": os.getloadavg()[0],
         "gpu": gpu,
@@ -111,11 +112,6 @@ def machine_line(found: dict[str, Any]) -> str:
         f"{found['cpu']}, {found['cores']} cores{gpu}, torch {found['torch']}, "
         f"load {found['load']:.1f} at the start{busy}"
     )
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu() -> str:

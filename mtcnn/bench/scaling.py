@@ -6,10 +6,11 @@ Needs Ray; it is started here for as long as the measurement takes.
 import time
 from collections.abc import Iterator, Sequence
 
+from mtcnn.backend import usable_cpus
 from mtcnn.bench.data import Material, Setting, material, missing_nets
 from mtcnn.bench.estimate import estimate
 from mtcnn.bench.memory import rss, rss_is_known
-from mtcnn.bench.report import Report, Row, cores
+from mtcnn.bench.report import Report, Row
 from mtcnn.cluster import connect
 from mtcnn.cluster.miner import MiningActor
 from mtcnn.cluster.timed import Span, run_timed
@@ -44,7 +45,7 @@ def _actors(found: Material, setting: Setting, report: Report) -> None:
     stage = found.stages()[min(1, len(found.files))]
     report.notes.append(f"actors mine {stage} with one thread each, units of {len(found.images)} images")
     one = 0.0
-    for actors in range(1, cores() + 1):
+    for actors in range(1, usable_cpus() + 1):
         plan = found.plan(stage, str(setting.folder / f"crops-{actors}"))
         worker = MiningActor(plan, setting.device, 1)
         count = max(round(UNITS * setting.scale), 3) * actors
@@ -100,7 +101,7 @@ class EmptyWorker:
 
 def _empty_units(most: int, report: Report) -> None:
     """The driver's time and memory for units that take no time: planned, handed out, their rows kept."""
-    actors = cores()
+    actors = usable_cpus()
     rows: list[UnitRow] = []
     memory = [rss()]
     start, cpu = time.monotonic(), time.process_time()

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import torch
 
+from mtcnn.backend import usable_cpus
 from mtcnn.bench.crop_shards import write_random_crops
 from mtcnn.bench.data import Setting
 from mtcnn.bench.measure import Work, here, interleaved
-from mtcnn.bench.report import Report, Row, compared, cores
+from mtcnn.bench.report import Report, Row, compared
 from mtcnn.config import Stages
 from mtcnn.nets import SIZES, normalise
 from mtcnn.shards import Batches, Manifest
@@ -32,13 +33,13 @@ LIMIT = "read the .npy members"
 
 def run(setting: Setting) -> Report:
     """Crops a second at 12, 24 and 48 px, and bytes a crop."""
-    torch.set_num_threads(cores())
+    torch.set_num_threads(usable_cpus())
     cv2.setNumThreads(1)
     loop._keep_freed_memory()  # as in a training worker, where batches are made; for all sides
     report = Report("shards")
     report.notes.append(
         f"{MEGABYTES * setting.scale:g} MB of crops of each size on local disk, in the system's cache for both sides; "
-        f"cold: a loader that has read nothing yet; from memory: its later epochs; {cores()} threads normalise"
+        f"cold: a loader that has read nothing yet; from memory: its later epochs; {usable_cpus()} threads normalise"
     )
     for stage, size in SIZES.items():
         _size(stage, size, setting, setting.seconds / len(SIZES), report)

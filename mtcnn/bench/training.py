@@ -14,12 +14,13 @@ from torch import distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mtcnn.backend import usable_cpus
 from mtcnn.bench.crop_shards import write_random_crops
 from mtcnn.bench.data import Setting
 from mtcnn.bench.engines import synchronise
 from mtcnn.bench.measure import Process, Work, interleaved, together
 from mtcnn.bench.plain_step import PlainStep
-from mtcnn.bench.report import Report, compared, cores
+from mtcnn.bench.report import Report, compared
 from mtcnn.config import Stages, Training
 from mtcnn.nets import SIZES, STAGES, Architecture
 from mtcnn.shards import Batches, read_manifest
@@ -37,7 +38,7 @@ TITLES = {"pnet": "P-Net", "rnet": "R-Net", "onet": "O-Net"}
 def run(setting: Setting) -> Report:
     """Samples a second for each net."""
     report = Report("training")
-    threads = cores()
+    threads = usable_cpus()
     report.notes.append(
         f"{threads} threads with one worker; two workers: {max(threads // 2, 1)} each, against one worker of as many; "
         "plain step: contiguous layout, PReLU before pooling, the allocator as it is, no averaged weights"
@@ -62,7 +63,7 @@ def _one_worker(
     stage: str, url: str, setting: Setting, ours: Process, plain: Process, report: Report
 ) -> None:
     steps = max(round(STEPS[stage] * setting.scale), 1)
-    common = (stage, url, setting.device, cores(), steps)
+    common = (stage, url, setting.device, usable_cpus(), steps)
     sides = {
         "shards": ours.side(from_shards, *common),
         "fixed": ours.side(fixed_batch, *common),
@@ -81,11 +82,11 @@ def _two_workers(
     stage: str, url: str, setting: Setting, ours: Process, ranks: Sequence[Process], report: Report
 ) -> None:
     steps = max(round(STEPS[stage] * setting.scale / 2), 1)
-    common = (stage, url, setting.device, max(cores() // 2, 1), steps)
+    common = (stage, url, setting.device, max(usable_cpus() // 2, 1), steps)
     meeting = str(setting.folder / "meeting")
     sides = {"two": together(ranks, as_rank, *common, meeting), "one": ours.side(from_shards, *common)}
     rounds = interleaved(sides, setting.repeats, 0.4 * setting.seconds / len(STAGES))
-    goal = WORKERS_GOAL if cores() >= 2 else None
+    goal = WORKERS_GOAL if usable_cpus() >= 2 else None
     title = f"training {TITLES[stage]}, 2 workers"
     report.rows.append(
         compared(

@@ -40,6 +40,7 @@ COLLECTIVE_SECONDS = 600
 """A step that waits longer for another worker has lost it."""
 LOST_SECONDS = 2.0
 """Wait before a run that was killed is started anew: what killed it, such as memory that ran out, may pass."""
+FREEING_ROUNDS = 3
 POLL_SECONDS = 0.2
 
 ENVIRONMENT = {
@@ -78,6 +79,7 @@ class Trainer:
         once; anything else after MAX_FAILURES restarts of the workers, or of what leads them.
         """
         watch = _Watch(on_epoch)
+        others = _places()
         losses = 0
         while True:
             run = self._run or _start()
@@ -85,7 +87,9 @@ class Trainer:
             try:
                 weights = watch.result(run, run.fit.remote(plan, checkpoints, gang))
             except BaseException as error:
+                # Also Ctrl-C: who runs this may go on to train something else.
                 ray.kill(run)
+                _free_places(others)
                 losses += 1
                 if not _was_killed(error) or losses > MAX_FAILURES:
                     raise
@@ -97,32 +101,35 @@ class Trainer:
 
 
 def _start() -> Any:
-    _free_places()
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(_Run).options(num_cpus=0, max_concurrency=4, scheduling_strategy=here).remote()
 
 
-def _free_places() -> None:
+def _free_places(others: set[str]) -> None:
     """Give back what the workers of a run that is gone were placed on: Ray holds it until the driver ends.
 
-    The run's controller may outlive it for a moment. It asks for a new place when its workers' place is taken from
-    them, so it is given time to end before, and what it asked for meanwhile is taken as well.
+    `others` are the places that were there before the run. The run's controller may outlive it for a moment. It asks
+    for a new place when its workers' place is taken from them, so it is given time to end before, and what it asked
+    for meanwhile is taken as well.
     """
-    while places := _places():
+    for _ in range(FREEING_ROUNDS):
+        places = _places() - others
+        if not places:
+            return
         time.sleep(LOST_SECONDS)
         for place in places:
-            remove_placement_group(place)
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(place))))
         time.sleep(LOST_SECONDS)
 
 
-def _places() -> list[PlacementGroup]:
-    """The driver's placement groups; the trainer alone makes any. Their ids end with the id of the driver's job."""
+def _places() -> set[str]:
+    """Ids of the placement groups of the driver's job, with whose id they end."""
     job = ray.get_runtime_context().get_job_id()
-    return [
-        PlacementGroup(ray.PlacementGroupID(bytes.fromhex(identity)))
+    return {
+        identity
         for identity, group in placement_group_table().items()
         if identity.endswith(job) and group["state"] != "REMOVED"
-    ]
+    }
 
 
 class _Watch:

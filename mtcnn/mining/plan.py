@@ -1,7 +1,8 @@
 """What one stage has to mine: its units, and the worker that turns a unit into committed crop shards."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import cv2
 import torch
@@ -77,19 +78,20 @@ def units(name: str, index: Index, validation: float) -> Iterator[Unit]:
 
 
 def held_out_images(
-    sources: Iterable[tuple[PlannedSource, Index]], validation: float, most: int
+    sources: Sequence[tuple[PlannedSource, Index]], validation: float, most: int
 ) -> Iterator[SourceImage]:
-    """At most `most` images with faces from the held-out units of sources."""
+    """At most `most` images with faces from the held-out units of sources, as many of each where it has them."""
     for source, index in sources:
-        store = open_store(source.url)
-        for unit in units("", index, validation):
-            if unit.split == "val":
-                for image in source.read(store, unit.shard):
-                    if most <= 0:
-                        return
-                    if len(image.annotation.boxes):
-                        most -= 1
-                        yield image
+        yield from islice(_held_out_images(source, index, validation), most // len(sources))
+
+
+def _held_out_images(source: PlannedSource, index: Index, validation: float) -> Iterator[SourceImage]:
+    store = open_store(source.url)
+    for unit in units("", index, validation):
+        if unit.split == "val":
+            for image in source.read(store, unit.shard):
+                if len(image.annotation.boxes):
+                    yield image
 
 
 class UnitMiner:

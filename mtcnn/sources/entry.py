@@ -114,13 +114,14 @@ def gather(entries: Iterable[Entry], bad: BadLines) -> list[Entry]:
 def _joined(parts: list[Entry]) -> Entry:
     if len(parts) == 1:
         return parts[0]
-    keys = sorted({key for part in parts for key in part.attributes})
+    # Those that all parts have: an attribute has a value for every face.
+    keys = sorted(set.intersection(*(set(part.attributes) for part in parts)))
     return Entry(
         path=parts[0].path,
         boxes=np.concatenate([part.boxes for part in parts]),
         ignore=np.concatenate([part.ignore for part in parts]),
         landmarks=np.concatenate([part.landmarks for part in parts]),
-        attributes={key: tuple(v for part in parts for v in part.attributes.get(key, ())) for key in keys},
+        attributes={key: tuple(v for part in parts for v in part.attributes[key]) for key in keys},
         size=parts[0].size,
     )
 

@@ -123,12 +123,12 @@ def test_a_training_that_is_stopped_and_then_loses_its_lead_and_a_worker_ends_th
 
     def stop(record: dict[str, float]) -> None:
         if record["epoch"] == 2:
+            # As a controller does that outlives its run for a moment; nobody else gives it back.
+            placement_group([{"CPU": 1}] * 2)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         backend().train(planned(mined), str(tmp_path), stop)
-    # What a controller that outlives its run for a moment asks for, and nobody gives back.
-    placement_group([{"CPU": 1}] * 2)
     epochs: list[float] = []
     victims = [InStep.__name__, "RayTrainWorker"]
 

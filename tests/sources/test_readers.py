@@ -196,6 +196,13 @@ def test_csv_rows_of_an_image_are_gathered_wherever_they_are(tmp_path: Path) -> 
     assert len(entries["a.jpg"].boxes) == 0
 
 
+def test_wider_images_named_twice_keep_the_marks_that_all_their_faces_have(tmp_path: Path) -> None:
+    text = "0--P/a.jpg\n1\n1 2 30 40 2 0 0 0 1 0\n0--P/a.jpg\n1\n50 60 20 20\n"
+    entry = read("wider", tmp_path, text)[0]["0--P/a.jpg"]
+    assert entry.boxes.tolist() == [[1, 2, 31, 42], [50, 60, 70, 80]]
+    assert dict(entry.attributes) == {}
+
+
 def test_csv_landmarks_may_be_unknown_for_some_faces(tmp_path: Path) -> None:
     names = "lex,ley,rex,rey,nx,ny,lmx,lmy,rmx,rmy"
     text = f"path,x1,y1,x2,y2,{names}\na.jpg,0,0,9,9,1,2,3,4,5,6,7,8,9,10\na.jpg,0,0,8,8{',' * 10}\n"
