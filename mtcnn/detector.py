@@ -3,8 +3,8 @@
     detector = Detector.load()
     boxes, scores, landmarks = detector.detect(rgb)
 
-Follows Zhang et al. 2016: P-Net over a pyramid, R-Net and O-Net over squares, each suppressing overlaps by its own
-scores. Needs no Ray.
+Follows Zhang et al. 2016: P-Net over a pyramid, R-Net and O-Net over squares. Of overlapping boxes the best stays, by
+what the net and those before it say together. Needs no Ray.
 """
 
 import time
@@ -25,8 +25,8 @@ from mtcnn.engine import Engine, EngineName, chosen
 from mtcnn.engine import engine as make_engine
 from mtcnn.errors import UserError
 from mtcnn.faces import Faces as Faces
-from mtcnn.faces import moved, no_faces, without_landmarks
-from mtcnn.image import Octaves, Pixels, check
+from mtcnn.faces import joined, moved, no_faces, without_landmarks
+from mtcnn.image import Octaves, Pixels, Windows, check
 from mtcnn.nets import STAGES, THRESHOLDS, Net, Resampling, Weights, load
 from mtcnn.peaks import peaks
 from mtcnn.store import open_store
@@ -60,7 +60,8 @@ class Detector:
         from octaves, or with area averages (and all else) as facenet-pytorch does it, for weights from there.
         `engine` runs the nets: "torch", "openvino" (with torch's number of threads as it is now), or "auto".
         `made_for` is the resampling that the nets learned with. Those of facenet-pytorch, made for "area", count pixels
-        from 1 and see what the border leaves of a crop stretched; on a CPU they get that from octaves, too.
+        from 1 and see what the border leaves of a crop stretched; on a CPU they get that from octaves, too. Their
+        scores are the last net's alone, those of others also say what the nets before thought (`faces.joined`).
         """
         if not 0.1 < factor < 1 or min_face <= 0:
             raise UserError(f"factor {factor} must lie between 0.1 and 1, min_face {min_face} above 0")
@@ -78,6 +79,7 @@ class Detector:
         self.nets = [net.to(self.device, memory_format=torch.channels_last).eval() for net in nets]  # type: ignore[call-overload]
         self.min_face, self.factor = min_face, factor
         self.thresholds = tuple(thresholds)
+        self._floors = torch.logit(torch.tensor(self.thresholds, dtype=torch.float64)).tolist()
         self.max_proposals = max_proposals
         self.resampling = resampling
         self._theirs = made_for == "area"
@@ -89,7 +91,7 @@ class Detector:
             self._engines = [make_engine(self.engine, net) for net in self.nets]
         elif resampling == "octaves":
             self._on_device = DeviceCascade(
-                self.nets, self.device, min_face, factor, self.thresholds, max_proposals
+                self.nets, self.device, min_face, factor, self.thresholds, max_proposals, not self._theirs
             )
         self.timings: dict[str, float] = {}
         """Milliseconds of each stage of the last image."""
@@ -164,12 +166,16 @@ class Detector:
         )
 
     def _fast(self, octaves: Octaves) -> Iterator[Faces]:
-        from_1 = 1.0 if self._theirs else 0.0
-        faces = self._scan(octaves)
-        yield moved(faces, from_1)
+        found = self._scan(octaves)
+        yield self._reported(found)
         for index in range(1, len(self.nets)):
-            faces = self._refine(index, octaves, faces)
-            yield moved(faces, from_1)
+            found = self._refine(index, octaves, found)
+            yield self._reported(found)
+
+    def _reported(self, found: Faces) -> Faces:
+        """Of what a stage hands on, with margins for scores, what is told to the outside."""
+        faces = found._replace(scores=torch.sigmoid(torch.from_numpy(found.scores)).numpy())
+        return moved(faces, 1) if self._theirs else faces
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -213,24 +219,39 @@ class Detector:
         if self.factor > LEVELS_APART:
             keep = keep[bx.nms(cells[keep], margin[keep], bx.STAGE_IOU)]
         shifts = offsets[:, torch.from_numpy(rows[keep]), torch.from_numpy(columns[keep])].T.numpy()
-        return without_landmarks(bx.decode(cells[keep], shifts), _probability(margin[keep]))
+        return without_landmarks(bx.decode(cells[keep], shifts), margin[keep])
 
     def _refine(self, index: int, octaves: Octaves, before: Faces) -> Faces:
-        """R-Net or O-Net over the squares of the stage before, a chunk of crops at a time."""
-        net = self.nets[index]
+        """R-Net or O-Net over the squares of the stage before."""
         squares = bx.square(before.boxes)
-        windows = octaves.snap(squares[_reachable(squares, octaves)], net.size)
-        count, seen = len(windows.octave), []
+        reachable = _reachable(squares, octaves)
+        if not reachable.any():
+            return no_faces()
+        windows = octaves.snap(squares[reachable], self.nets[index].size)
+        margins, offsets, points = self._look(index, octaves, windows)
+        over = np.flatnonzero(margins > self._floors[index])
+        squares, margins, offsets, points = (
+            array[over] for array in (windows.squares, margins, offsets, points)
+        )
+        if not self._theirs:
+            margins = joined(margins, before.scores[reachable][over])
+        found = bx.decode(squares, offsets)
+        # By margin: scores of sure faces are all 1.0 in float32, and the best box of a face would be any of them.
+        if self.nets[index].architecture.stage == "onet":
+            keep = bx.nms(found, margins, bx.FINAL_IOU)
+        else:
+            keep = bx.nms(squares, margins, bx.STAGE_IOU)
+        return Faces(found[keep], margins[keep], bx.decode_points(squares[keep], points[keep]))
+
+    def _look(self, index: int, octaves: Octaves, windows: Windows) -> tuple[FloatArray, ...]:
+        """Margins (N,), offsets (N, 4) and points (N, 10) of a net for N windows, a chunk of crops at a time."""
+        size, count, seen = self.nets[index].size, len(windows.octave), []
         for start in range(0, count, CHUNK):
-            crops = octaves.cut(windows[np.arange(start, min(start + CHUNK, count))], net.size, self._theirs)
+            crops = octaves.cut(windows[np.arange(start, min(start + CHUNK, count))], size, self._theirs)
             out = self._engines[index](crops)
             unknown = out.offsets.new_full((len(crops), 10), torch.nan)
             seen.append((out.margins, out.offsets, unknown if out.landmarks is None else out.landmarks))
-        if not seen:
-            return no_faces()
-        margins, offsets, points = (torch.cat(part).numpy() for part in zip(*seen, strict=True))
-        stage, threshold = net.architecture.stage, self.thresholds[index]
-        return _kept(stage, windows.squares, margins, offsets, points, threshold)
+        return tuple(torch.cat(part).numpy() for part in zip(*seen, strict=True))
 
 
 def released_weights() -> Path:
@@ -252,24 +273,3 @@ def _reachable(squares: FloatArray, octaves: Octaves) -> np.ndarray:
     side = squares[:, 2] - squares[:, 0]
     touches = bx.intersection(squares, frame)[:, 0] > 0
     return touches & (side >= 1) & (side <= 4 * max(octaves.width, octaves.height))
-
-
-def _kept(
-    stage: str,
-    squares: FloatArray,
-    margins: FloatArray,
-    offsets: FloatArray,
-    points: FloatArray,
-    threshold: float,
-) -> Faces:
-    """Faces of one image from what a net says of its squares: over the threshold, overlaps suppressed."""
-    over = np.flatnonzero(_probability(margins) > threshold)
-    squares, margins, offsets, points = (array[over] for array in (squares, margins, offsets, points))
-    found = bx.decode(squares, offsets)
-    # By margin: scores of sure faces are all 1.0 in float32, and the best box of a face would be any of them.
-    keep = bx.nms(found, margins, bx.FINAL_IOU) if stage == "onet" else bx.nms(squares, margins, bx.STAGE_IOU)
-    return Faces(found[keep], _probability(margins[keep]), bx.decode_points(squares[keep], points[keep]))
-
-
-def _probability(margins: FloatArray) -> FloatArray:
-    return torch.sigmoid(torch.from_numpy(margins)).numpy()

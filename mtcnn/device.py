@@ -22,7 +22,7 @@ from mtcnn.canvas import CELL, STRIDE, scales
 from mtcnn.device_boxes import Found, best, decode, most_of, nothing, ordered, peaks, square, suppressed
 from mtcnn.device_pixels import GroupOctaves, bands, stack
 from mtcnn.engine import ask
-from mtcnn.faces import Faces
+from mtcnn.faces import Faces, joined
 from mtcnn.image import Pixels
 from mtcnn.nets import Net
 
@@ -62,6 +62,8 @@ class DeviceCascade:
     factor: float
     thresholds: Sequence[float]
     max_proposals: int
+    joins: bool
+    """Whether a score also says what the nets before thought: `faces.joined`."""
 
     def detect(self, images: Sequence[Pixels]) -> list[Faces]:
         """Faces of each image, of any sizes; those of like sizes go together."""
@@ -168,7 +170,8 @@ class DeviceCascade:
             )
             seen = ask(net, crops)
             where = image[some], slot[some]
-            margins[where] = torch.where(seen.margins > floor, seen.margins, -torch.inf)
+            own = joined(seen.margins, before.margins[where]) if self.joins else seen.margins
+            margins[where] = torch.where(seen.margins > floor, own, -torch.inf)
             found[where] = decode(squares[some], seen.offsets)
             if seen.landmarks is not None:
                 scaled = seen.landmarks * cells[some, None] * 2.0 ** octave[some, None]

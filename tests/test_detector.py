@@ -179,7 +179,7 @@ def test_refining_nets_see_squares_and_their_answers_are_decoded_from_these() ->
         np.testing.assert_allclose(found, expected, atol=0.02)
 
 
-def test_each_stage_goes_by_its_own_scores_and_threshold() -> None:
+def test_each_stage_has_a_threshold_for_what_it_says_itself() -> None:
     def redness(x: torch.Tensor) -> torch.Tensor:
         return 8 * (x[:, 0] - x[:, 2]).mean(dim=(1, 2))
 
@@ -190,6 +190,26 @@ def test_each_stage_goes_by_its_own_scores_and_threshold() -> None:
     assert proposals.boxes[:, 0].min() < 60
     assert len(both.boxes) and both.boxes[:, 0].min() > 80
     assert (both.scores > 0.6).all() and (np.diff(both.scores) <= 0).all()
+
+
+def test_a_score_also_says_what_the_nets_before_thought_of_a_face() -> None:
+    def margins(scores: np.ndarray) -> np.ndarray:
+        return np.log(scores / (1 - scores.astype(np.float64)))
+
+    rgb = scene((20, 20, 24))
+    rgb[90:114, 120:144] = 235
+    thresholds = [0.2, 0.7, 0.7]
+    nets = [bright_pnet(), Says("rnet"), Says("onet", score=lambda x: torch.full((len(x),), 1.0))]
+    proposals, refined, faces = Detector(nets, thresholds=thresholds).trace(rgb).values()
+    first, second, third = (margins(stage.scores)[0] for stage in (proposals, refined, faces))
+    np.testing.assert_allclose(
+        [second, third], [(5 + 0.5 * first) / 1.5, (1 + 0.5 * second) / 1.5], atol=1e-3
+    )
+    # R-Net and O-Net say the same of both squares: the brighter is first by what P-Net thought.
+    assert faces.boxes[0, 0] < 60 and faces.boxes[:, 0].max() > 100
+    # Weights from elsewhere are used as they are there.
+    theirs = Detector(nets, thresholds=thresholds, made_for="area").detect(rgb)
+    np.testing.assert_allclose(margins(theirs.scores), 1, atol=1e-5)
 
 
 def test_of_faces_that_overlap_by_half_one_is_left_and_one_within_another_stays() -> None:

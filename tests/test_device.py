@@ -39,7 +39,7 @@ def nets() -> list[Net]:
 
 
 def cascade(nets: list[Net], min_face: float = 20, limit: int = 3000) -> DeviceCascade:
-    return DeviceCascade(nets, CPU, min_face, 0.709, THRESHOLDS, limit)
+    return DeviceCascade(nets, CPU, min_face, 0.709, THRESHOLDS, limit, joins=True)
 
 
 def octaves_of(images: list[Pixels]) -> GroupOctaves:
