@@ -91,7 +91,7 @@ class EmptyWorker:
     def work(self, unit: Unit) -> UnitRow:
         """The row of `unit`."""
         shards = {
-            name: CropShard(f"{unit.name}-{name}.tar", 1000, 24, 1_800_000, "0" * 64)
+            name: CropShard(f"{unit.name}-{name}.tar", 1000, 24, 1_800_000, "0" * 64, "0" * 32)
             for name in ("pos", "part", "neg")
         }
         return UnitRow(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of crop shards; part of every digest of crops."""
 CLASSES = ("pos", "part", "neg", "landmark")
 RECORD = 1024

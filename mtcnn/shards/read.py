@@ -1,10 +1,9 @@
-"""Crop shards back into arrays, checked: bytes and sha256 against the commit mark, then every member.
+"""Crop shards back into arrays, checked: bytes and checksum against the commit mark, then every member.
 
 The tar is read by its fixed layout: names, order and headers must be the ones `write.py` makes, so nothing in a
 shard can name a path or hold anything but plain arrays.
 """
 
-import hashlib
 import io
 import logging
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from mtcnn.errors import MissingKey, ShardError
 from mtcnn.shards.crops import MEMBERS, Crops, member_name
-from mtcnn.shards.manifest import CropShard
+from mtcnn.shards.manifest import CropShard, checksum
 from mtcnn.store import Store
 
 log = logging.getLogger(__name__)
@@ -90,9 +89,9 @@ def _get(store: Store, row: CropShard) -> tuple[bytes, str]:
         return b"", "it is missing"
     if len(data) != row.bytes:
         return b"", f"{len(data):,} bytes, but {row.bytes:,} were written"
-    found = hashlib.sha256(data).hexdigest()
-    if found != row.sha256:
-        return b"", f"altered: sha256 is {found[:16]}…, but {row.sha256[:16]}… was written"
+    found = checksum(data)
+    if found != row.xxh3:
+        return b"", f"altered: its checksum (XXH3) is {found[:16]}…, but {row.xxh3[:16]}… was written"
     return data, ""
 
 

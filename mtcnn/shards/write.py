@@ -4,7 +4,6 @@ The same crops give the same bytes, and what is there is not replaced: a unit th
 once, leaves one result, and a mark always describes the shards beside it.
 """
 
-import hashlib
 import io
 import re
 import tarfile
@@ -15,7 +14,7 @@ import numpy as np
 
 from mtcnn.errors import ShardError
 from mtcnn.shards.crops import CLASSES, MEMBERS, RECORD, Crops, member_name
-from mtcnn.shards.manifest import MANIFEST, SPLITS, CropShard, UnitRow, read_mark
+from mtcnn.shards.manifest import MANIFEST, SPLITS, CropShard, UnitRow, read_mark, shard_row
 from mtcnn.shards.read import unpack
 from mtcnn.store import Store
 
@@ -80,7 +79,7 @@ def _put(store: Store, unit: str, cls: str, crops: Crops) -> CropShard:
                 data, count = there, left
             else:
                 store.put(name, data)
-    return CropShard(name, count, crops.size, len(data), hashlib.sha256(data).hexdigest())
+    return shard_row(name, count, crops.size, data)
 
 
 def _count(data: bytes, name: str, size: int) -> int:

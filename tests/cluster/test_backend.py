@@ -142,7 +142,7 @@ class Pretending(MiningActor):
         pass
 
     def work(self, unit: Unit) -> UnitRow:
-        return UnitRow(unit.name, "train", {"pos": CropShard("a.tar", 1, 12, 1, "")}, {"images": 1})
+        return UnitRow(unit.name, "train", {"pos": CropShard("a.tar", 1, 12, 1, "", "")}, {"images": 1})
 
 
 def test_units_are_planned_only_as_actors_have_room(

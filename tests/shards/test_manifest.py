@@ -53,7 +53,7 @@ def test_a_stage_that_is_not_mined_has_none(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b'{"format": 1', b'{"format": 99}', b'{"format": 1}', b'{"format": 1, "units": [3]}']
+    "data", [b"", b"[]", b'{"format": 2', b'{"format": 99}', b'{"format": 2}', b'{"format": 2, "units": [3]}']
 )
 def test_what_is_damaged_is_named(store: Store, data: bytes) -> None:
     store.put("manifest.json", data)

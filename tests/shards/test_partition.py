@@ -11,7 +11,7 @@ from mtcnn.shards.partition import Part, budgets, groups, share, stream
 
 
 def shards(*crops: int) -> list[CropShard]:
-    return [CropShard(f"u{i:03d}-pos.tar", count, 12, 0, "") for i, count in enumerate(crops)]
+    return [CropShard(f"u{i:03d}-pos.tar", count, 12, 0, "", "") for i, count in enumerate(crops)]
 
 
 def crops_of(parts: tuple[Part, ...]) -> list[tuple[str, int]]:
