@@ -12,7 +12,7 @@ import _common
 
 from mtcnn.config import Config, load_config
 from mtcnn.detector import Detector
-from mtcnn.errors import UserError
+from mtcnn.errors import MissingKey, UserError
 from mtcnn.evaluation import (
     Evaluation,
     LandmarkEvaluation,
@@ -21,6 +21,7 @@ from mtcnn.evaluation import (
     evaluate_landmarks,
     evaluate_wider_source,
 )
+from mtcnn.phases import source_index
 from mtcnn.progress import progress
 from mtcnn.sources.read import read_index
 from mtcnn.store import open_store
@@ -42,13 +43,19 @@ def main() -> None:
     own = [] if args.config else [f"sources.given.url={args.source}"]
     settings = load_config(args.config, [*own, *args.overrides]).evaluation
     config = load_config(args.config, args.overrides) if args.config else None
+    weights = args.weights or (config.models_url if config else None)
+    try:
+        detector = Detector.load(
+            weights,
+            device=args.device,
+            min_face=args.min_face or settings.min_face,
+            thresholds=tuple(args.thresholds or settings.thresholds),
+        )
+    except MissingKey as error:
+        if args.weights or not config:
+            raise
+        raise UserError(f"{error}: run jobs/full_pipeline.py --config {args.config} first") from error
     source = args.source or _test_source(config)
-    detector = Detector.load(
-        args.weights or (config.models_url if config else None),
-        device=args.device,
-        min_face=args.min_face or settings.min_face,
-        thresholds=tuple(args.thresholds or settings.thresholds),
-    )
     limit = args.limit or settings.max_images or None
     result: Evaluation | WiderEvaluation | LandmarkEvaluation
     images = read_index(source).images
@@ -128,12 +135,14 @@ def _positive(text: str) -> int:
 
 
 def _test_source(config: Config | None) -> str:
-    tests = [source.url for source in config.sources.values() if source.use == "test"] if config else []
-    if len(tests) != 1:
-        raise UserError(
-            "--source is needed: " + (f"one of {', '.join(tests)}" if tests else "the URL of source shards")
-        )
-    return tests[0]
+    """The URL of the configuration's test source, which is made where it can be."""
+    tests = {name: s.url for name, s in config.sources.items() if s.use == "test"} if config else {}
+    if config is None or len(tests) != 1:
+        urls = f"one of {', '.join(tests.values())}" if tests else "the URL of source shards"
+        raise UserError(f"--source is needed: {urls}")
+    (name,) = tests
+    source_index(config, name)
+    return tests[name]
 
 
 def _write_json(path: Path, result: Evaluation | WiderEvaluation | LandmarkEvaluation) -> None:

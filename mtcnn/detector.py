@@ -229,12 +229,12 @@ class Detector:
             return no_faces()
         windows = octaves.snap(squares[reachable], self.nets[index].size)
         margins, offsets, points = self._look(index, octaves, windows)
+        if not self._theirs:
+            margins = joined(margins, before.scores[reachable])
         over = np.flatnonzero(margins > self._floors[index])
         squares, margins, offsets, points = (
             array[over] for array in (windows.squares, margins, offsets, points)
         )
-        if not self._theirs:
-            margins = joined(margins, before.scores[reachable][over])
         found = bx.decode(squares, offsets)
         # By margin: scores of sure faces are all 1.0 in float32, and the best box of a face would be any of them.
         if self.nets[index].architecture.stage == "onet":

@@ -170,8 +170,8 @@ class DeviceCascade:
             )
             seen = ask(net, crops)
             where = image[some], slot[some]
-            own = joined(seen.margins, before.margins[where]) if self.joins else seen.margins
-            margins[where] = torch.where(seen.margins > floor, own, -torch.inf)
+            margin = joined(seen.margins, before.margins[where]) if self.joins else seen.margins
+            margins[where] = torch.where(margin > floor, margin, -torch.inf)
             found[where] = decode(squares[some], seen.offsets)
             if seen.landmarks is not None:
                 scaled = seen.landmarks * cells[some, None] * 2.0 ** octave[some, None]

@@ -43,8 +43,5 @@ def moved(faces: Faces, pixels: float) -> Faces:
 
 
 def joined(margins: Margins, before: Margins) -> Margins:
-    """Margins (logits) that say what a stage thinks, and those before it: a weighted mean.
-
-    So a score is never below the lowest of the thresholds that a face has passed.
-    """
+    """Margins (logits) that say what a stage thinks, and those before it: a weighted mean."""
     return (margins + BEFORE * before) / (1 + BEFORE)  # type: ignore[return-value]

@@ -12,6 +12,7 @@ from mtcnn.errors import MissingKey, UserError, WeightsError
 from mtcnn.mining.plan import MiningPlan, PlannedSource, Unit, units
 from mtcnn.nets import STAGES, Architecture, Weights, load
 from mtcnn.shards import FORMAT
+from mtcnn.sources import prepare
 from mtcnn.sources.read import Index, read_index
 from mtcnn.store import Store, open_store
 from mtcnn.training.loop import TrainingPlan
@@ -34,6 +35,28 @@ def ready_index(name: str, source: Source) -> Index:
             f"sources.{name}: no source shards in {source.url}: make them with jobs/prepare.py, or set "
             f"sources.{name}.kind, images and annotations"
         ) from error
+
+
+def source_index(config: Config, name: str) -> Index:
+    """The index of a source, whose shards are made first where that is configured."""
+    source, limits = config.sources[name], config.limits
+    if source.kind == "shards":
+        return ready_index(name, source)
+    try:
+        return prepare(
+            source.kind,
+            source.images or None,
+            source.annotations,
+            source.url,
+            count=source.count,
+            seed=source.seed,
+            skip_bad=source.skip_bad,
+            max_pixels=limits.max_pixels,
+            max_bad_fraction=limits.max_bad_fraction,
+            images_per_shard=source.images_per_shard,
+        )
+    except UserError as error:
+        raise type(error)(f"sources.{name}: {error}") from error
 
 
 def mined_sources(config: Config, stage: str) -> dict[str, Source]:

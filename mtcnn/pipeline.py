@@ -9,7 +9,7 @@ import logging
 import time
 
 from mtcnn.backend import Backend
-from mtcnn.config import Config, Source, to_yaml
+from mtcnn.config import Config, to_yaml
 from mtcnn.detector import load_weights
 from mtcnn.errors import MissingKey, UserError
 from mtcnn.findings import Findings, finish
@@ -25,7 +25,7 @@ from mtcnn.phases import (
     mining_plan,
     mining_units,
     planned,
-    ready_index,
+    source_index,
     trained_weights,
     training_plan,
     training_sources,
@@ -34,7 +34,6 @@ from mtcnn.progress import progress
 from mtcnn.report import write_events
 from mtcnn.run_log import RunLog
 from mtcnn.shards import Manifest, UnitRow, list_marks, read_manifest, read_marks, write_manifest
-from mtcnn.sources import prepare
 from mtcnn.sources.read import Index, read_index
 from mtcnn.store import Store, open_store
 from mtcnn.training.losses import blocks
@@ -70,41 +69,20 @@ class Pipeline:
 
     def prepare(self) -> None:
         """Make the source shards that are to be made and are not there."""
-        for name, source in self.config.sources.items():
-            self.index(name, source)
+        for name in self.config.sources:
+            self.index(name)
 
-    def index(self, name: str, source: Source) -> Index:
+    def index(self, name: str) -> Index:
         """The index of a source, whose shards are made first where that is configured."""
         if name not in self._indexes:
-            if source.kind == "shards":
-                self._indexes[name] = ready_index(name, source)
-            else:
-                self._indexes[name] = self._prepared(name, source)
+            url = self.config.sources[name].url
+            before = read_index(url).digest if open_store(url).size("index.json") else ""
+            start = time.perf_counter()
+            index = self._indexes[name] = source_index(self.config, name)
+            seconds = time.perf_counter() - start
+            if index.digest != before:
+                self.log.add("prepare", source=name, images=index.images, faces=index.faces, seconds=seconds)
         return self._indexes[name]
-
-    def _prepared(self, name: str, source: Source) -> Index:
-        limits = self.config.limits
-        before = read_index(source.url).digest if open_store(source.url).size("index.json") else ""
-        start = time.perf_counter()
-        try:
-            index = prepare(
-                source.kind,
-                source.images or None,
-                source.annotations,
-                source.url,
-                count=source.count,
-                seed=source.seed,
-                skip_bad=source.skip_bad,
-                max_pixels=limits.max_pixels,
-                max_bad_fraction=limits.max_bad_fraction,
-                images_per_shard=source.images_per_shard,
-            )
-        except UserError as error:
-            raise type(error)(f"sources.{name}: {error}") from error
-        seconds = time.perf_counter() - start
-        if index.digest != before:
-            self.log.add("prepare", source=name, images=index.images, faces=index.faces, seconds=seconds)
-        return index
 
     # mine
 
@@ -149,7 +127,7 @@ class Pipeline:
 
     def _indexed(self) -> dict[str, Index]:
         """The indexes of the sources that are mined."""
-        return {name: self.index(name, source) for name, source in training_sources(self.config).items()}
+        return {name: self.index(name) for name in training_sources(self.config)}
 
     def _mine_units(self, plan: MiningPlan, todo: list[Unit], planned: int) -> list[UnitRow | None]:
         """The rows of the units that are mined now."""
@@ -227,7 +205,7 @@ class Pipeline:
         start = time.perf_counter()
         sources = training_sources(config).items()
         labelled = [
-            (planned(source), self.index(name, source)) for name, source in sources if "pos" in source.classes
+            (planned(source), self.index(name)) for name, source in sources if "pos" in source.classes
         ]
         earlier = load_weights(self.models.url, STAGES[: STAGES.index(stage)])
         threshold, recall = mining_threshold(
@@ -258,5 +236,5 @@ class Pipeline:
         for stage in STAGES:
             digest = mining_digest(config, stage, self._indexed(), self._weights.before(stage))
             crops[stage] = crops_store(config, stage, digest)
-        tests = {n: self.index(n, s) for n, s in config.sources.items() if s.use == "test"}
+        tests = {n: self.index(n) for n, s in config.sources.items() if s.use == "test"}
         return finish(config, self.run, self.models, self.log, crops, tests)

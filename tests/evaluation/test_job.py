@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtcnn.detector import Detector
-from mtcnn.errors import UserError
+from mtcnn.errors import MissingKey, UserError
 from mtcnn.image import decode
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -63,6 +63,28 @@ def test_a_configuration_names_weights_source_and_thresholds(job, source, tmp_pa
     config.write_text(f"name: mine\nsources:\n  held-out: {{url: {source}, use: test}}\n")
     loaded = job("--config", config, "evaluation.min_face=15", "evaluation.max_images=2")
     assert (loaded["weights"], loaded["min_face"]) == ("runs/mine/models", 15)
+
+
+def test_a_test_source_that_can_be_made_is_made(job, tmp_path, capsys):
+    config, url = tmp_path / "run.yaml", tmp_path / "scenes"
+    config.write_text(f"sources:\n  scenes: {{kind: synthetic, url: {url}, count: 2, use: test}}\n")
+    job("--config", config)
+    assert "2 images" in capsys.readouterr().out
+    assert (url / "index.json").is_file()
+
+
+def test_weights_that_a_configuration_has_not_made_yet_are_missed_with_the_command(
+    job, tmp_path, monkeypatch
+):
+    def load(*_args, **_options):
+        raise MissingKey("runs/mine/models/pnet.pt: not found")
+
+    monkeypatch.setattr(Detector, "load", load)
+    config = tmp_path / "run.yaml"
+    config.write_text("sources:\n  scenes: {kind: synthetic, url: scenes, use: test}\n")
+    command = f"jobs/full_pipeline.py --config {config}"
+    with pytest.raises(UserError, match=f"pnet.pt: not found: run {command} first"):
+        job("--config", config)
 
 
 @pytest.mark.parametrize(
