@@ -179,9 +179,9 @@ def test_refining_nets_see_squares_and_their_answers_are_decoded_from_these() ->
         np.testing.assert_allclose(found, expected, atol=0.02)
 
 
-def test_each_stage_has_a_threshold_for_what_it_says_itself() -> None:
+def test_each_stage_drops_what_does_not_reach_its_threshold() -> None:
     def redness(x: torch.Tensor) -> torch.Tensor:
-        return 8 * (x[:, 0] - x[:, 2]).mean(dim=(1, 2))
+        return 40 * (x[:, 0] - x[:, 2]).mean(dim=(1, 2)) - 5
 
     rgb = scene((20, 20, 40), (120, 90, 40))
     rgb[90:130, 120:160] = (255, 245, 225)
