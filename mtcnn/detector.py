@@ -9,34 +9,25 @@ what the net and those before it say together. Needs no Ray.
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from mtcnn import align, reference
 from mtcnn import boxes as bx
-from mtcnn.boxes import FloatArray
-from mtcnn.canvas import CELL, STRIDE, Level, draw, scales
+from mtcnn.canvas import scales
 from mtcnn.device import DeviceCascade
-from mtcnn.engine import Engine, EngineName, chosen
+from mtcnn.engine import EngineName, chosen
 from mtcnn.engine import engine as make_engine
 from mtcnn.errors import UserError
 from mtcnn.faces import Faces as Faces
-from mtcnn.faces import joined, moved, no_faces, without_landmarks
-from mtcnn.image import Octaves, Pixels, Windows, check
+from mtcnn.host import HostCascade
+from mtcnn.image import Octaves, Pixels, check
 from mtcnn.nets import STAGES, THRESHOLDS, Net, Resampling, Weights, load
-from mtcnn.peaks import peaks
 from mtcnn.store import open_store
-
-CHUNK = 512
-"""Crops a net looks at together: bounds the memory whatever the number of proposals."""
-LEVELS_APART = 0.76
-"""Up to this factor no two boxes of different levels overlap by STAGE_IOU, levels being rounded by 4 % at most."""
-BAND = 4_000_000
-"""Pixels of a canvas that P-Net looks at together, for the same reason."""
 
 
 class Detector:
@@ -79,16 +70,15 @@ class Detector:
         self.nets = [net.to(self.device, memory_format=torch.channels_last).eval() for net in nets]  # type: ignore[call-overload]
         self.min_face, self.factor = min_face, factor
         self.thresholds = tuple(thresholds)
-        self._floors = torch.logit(torch.tensor(self.thresholds, dtype=torch.float64)).tolist()
         self.max_proposals = max_proposals
         self.resampling = resampling
         self._theirs = made_for == "area"
         # The exact cascade goes by PyTorch, whose sums are those of facenet-pytorch.
         self.engine = "torch" if resampling == "area" else chosen(engine, self.device)
+        self._threads = torch.get_num_threads()
         self._on_device: DeviceCascade | None = None
-        self._engines: list[Engine] = []
         if self.device.type == "cpu":
-            self._engines = [make_engine(self.engine, net) for net in self.nets]
+            self._on_host = self._host(at_once=1)
         elif resampling == "octaves":
             self._on_device = DeviceCascade(
                 self.nets, self.device, min_face, factor, self.thresholds, max_proposals, not self._theirs
@@ -125,12 +115,18 @@ class Detector:
         return faces
 
     def detect_batch(self, images: Sequence[Pixels]) -> list[Faces]:
-        """Faces of each image; the sizes may differ. On a GPU groups of images are looked at together."""
-        if self._on_device is None:
-            return [self.detect(rgb) for rgb in images]
+        """Faces of each image; the sizes may differ.
+
+        On a GPU groups of images are looked at together, by OpenVINO as many at once as there are threads.
+        """
         for rgb in images:
             check(rgb)
-        return self._on_device.detect(images)
+        if self._on_device is not None:
+            return self._on_device.detect(images)
+        if self.engine != "openvino" or self._threads == 1 or len(images) < 2:
+            return [self.detect(rgb) for rgb in images]
+        host, pool = self._side_by_side
+        return list(pool.map(lambda rgb: host.detect(Octaves(rgb)), images))
 
     def crop_faces(self, rgb: Pixels, faces: Faces, size: int = align.SIDE) -> Pixels:
         """Faces of `detect` as recognition models take them: (N, size, size, 3), points on ArcFace's template."""
@@ -145,6 +141,17 @@ class Detector:
         *_, last = self._stages(octaves)
         return last._replace(boxes=bx.square(last.boxes))
 
+    def _host(self, at_once: int) -> HostCascade:
+        """The cascade on a CPU, for so many images at a time."""
+        engines = [make_engine(self.engine, net, at_once) for net in self.nets]
+        settings = self.min_face, self.factor, self.thresholds, self.max_proposals
+        return HostCascade(self.nets, engines, *settings, self._theirs)
+
+    @cached_property
+    def _side_by_side(self) -> tuple[HostCascade, ThreadPoolExecutor]:
+        """A thread for each image: the nets are so small that more threads in one of them have little to do."""
+        return self._host(self._threads), ThreadPoolExecutor(self._threads, thread_name_prefix="detect")
+
     @torch.inference_mode()
     def _stages(self, octaves: Octaves) -> Iterator[Faces]:
         self.timings = {}
@@ -153,7 +160,7 @@ class Detector:
         elif self._on_device:
             results = self._on_device.stages(octaves.levels[0])
         else:
-            results = self._fast(octaves)
+            results = self._on_host.stages(octaves)
         for net in self.nets:
             with self._timed(net.architecture.stage):
                 faces = next(results)
@@ -161,97 +168,14 @@ class Detector:
 
     def _exact(self, octaves: Octaves) -> Iterator[Faces]:
         rgb = torch.from_numpy(octaves.levels[0]).to(self.device)
-        yield from reference.stages(
-            self.nets, rgb, self._scales(octaves), self.thresholds, self.max_proposals
-        )
-
-    def _fast(self, octaves: Octaves) -> Iterator[Faces]:
-        found = self._scan(octaves)
-        yield self._reported(found)
-        for index in range(1, len(self.nets)):
-            found = self._refine(index, octaves, found)
-            yield self._reported(found)
-
-    def _reported(self, found: Faces) -> Faces:
-        """Of what a stage hands on, with margins for scores, what is told to the outside."""
-        faces = found._replace(scores=torch.sigmoid(torch.from_numpy(found.scores)).numpy())
-        return moved(faces, 1) if self._theirs else faces
+        levels = scales(min(octaves.height, octaves.width), self.min_face, self.factor)
+        yield from reference.stages(self.nets, rgb, levels, self.thresholds, self.max_proposals)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.timings[stage] = (time.perf_counter() - start) * 1e3
-
-    def _scales(self, octaves: Octaves) -> Iterator[float]:
-        return scales(min(octaves.height, octaves.width), self.min_face, self.factor)
-
-    def _scan(self, octaves: Octaves) -> Faces:
-        """P-Net over the pyramid, in bands where the canvas is very large."""
-        pixels, levels = draw(octaves, self._scales(octaves))
-        height, width = pixels.shape[:2]
-        rows = max(BAND // width // STRIDE, 1) * STRIDE
-        seen = [
-            self._engines[0](pixels[None, top : top + rows + CELL - STRIDE])
-            for top in range(0, height - CELL + STRIDE, rows)
-        ]
-        margins = torch.cat([s.margins[0] for s in seen]).numpy()
-        return self._cells(levels, margins, torch.cat([s.offsets[0] for s in seen], dim=1))
-
-    def _cells(self, levels: Sequence[Level], margins: FloatArray, offsets: Tensor) -> Faces:
-        """Proposals of one image from the margins (rows, columns) and offsets (4, rows, columns) of its canvas."""
-        if not levels:
-            return no_faces()
-        # Windows that lie on no level or on two are left out; they also keep the levels' cells apart.
-        valid = np.full(margins.shape, -np.inf, np.float32)
-        level_of = np.zeros(margins.shape, np.uint16)
-        for number, level in enumerate(levels):
-            valid[level.cells] = margins[level.cells]
-            level_of[level.cells] = number
-        rows, columns = peaks(valid, self.thresholds[0])
-        seen_on = level_of[rows, columns]
-        first = np.array([(level.x, level.y) for level in levels])[seen_on]
-        steps = np.array([level.steps for level in levels], np.float32)[seen_on]
-        corner = np.stack([columns, rows], axis=1) * STRIDE - first
-        cells = np.concatenate([corner * steps, (corner + CELL) * steps], axis=1).astype(np.float32)
-        margin = valid[rows, columns]
-        keep = np.argsort(-margin, kind="stable")[: self.max_proposals]
-        if self.factor > LEVELS_APART:
-            keep = keep[bx.nms(cells[keep], margin[keep], bx.STAGE_IOU)]
-        shifts = offsets[:, torch.from_numpy(rows[keep]), torch.from_numpy(columns[keep])].T.numpy()
-        return without_landmarks(bx.decode(cells[keep], shifts), margin[keep])
-
-    def _refine(self, index: int, octaves: Octaves, before: Faces) -> Faces:
-        """R-Net or O-Net over the squares of the stage before."""
-        squares = bx.square(before.boxes)
-        reachable = _reachable(squares, octaves)
-        if not reachable.any():
-            return no_faces()
-        windows = octaves.snap(squares[reachable], self.nets[index].size)
-        margins, offsets, points = self._look(index, octaves, windows)
-        if not self._theirs:
-            margins = joined(margins, before.scores[reachable])
-        over = np.flatnonzero(margins > self._floors[index])
-        squares, margins, offsets, points = (
-            array[over] for array in (windows.squares, margins, offsets, points)
-        )
-        found = bx.decode(squares, offsets)
-        # By margin: scores of sure faces are all 1.0 in float32, and the best box of a face would be any of them.
-        if self.nets[index].architecture.stage == "onet":
-            keep = bx.nms(found, margins, bx.FINAL_IOU)
-        else:
-            keep = bx.nms(squares, margins, bx.STAGE_IOU)
-        return Faces(found[keep], margins[keep], bx.decode_points(squares[keep], points[keep]))
-
-    def _look(self, index: int, octaves: Octaves, windows: Windows) -> tuple[FloatArray, ...]:
-        """Margins (N,), offsets (N, 4) and points (N, 10) of a net for N windows, a chunk of crops at a time."""
-        size, count, seen = self.nets[index].size, len(windows.octave), []
-        for start in range(0, count, CHUNK):
-            crops = octaves.cut(windows[np.arange(start, min(start + CHUNK, count))], size, self._theirs)
-            out = self._engines[index](crops)
-            unknown = out.offsets.new_full((len(crops), 10), torch.nan)
-            seen.append((out.margins, out.offsets, unknown if out.landmarks is None else out.landmarks))
-        return tuple(torch.cat(part).numpy() for part in zip(*seen, strict=True))
 
 
 def released_weights() -> Path:
@@ -265,11 +189,3 @@ def load_weights(url: str, stages: Sequence[str] = STAGES) -> list[Weights]:
     """The weights of `stages` from a folder or URL, in the order given."""
     store = open_store(url)
     return [load(store.get(f"{stage}.pt"), stage, f"{store.url}/{stage}.pt") for stage in stages]
-
-
-def _reachable(squares: FloatArray, octaves: Octaves) -> np.ndarray:
-    """Squares that touch the image and are not absurdly large: regression can throw a box anywhere."""
-    frame = np.array([[0, 0, octaves.width, octaves.height]], np.float32)
-    side = squares[:, 2] - squares[:, 0]
-    touches = bx.intersection(squares, frame)[:, 0] > 0
-    return touches & (side >= 1) & (side <= 4 * max(octaves.width, octaves.height))

@@ -22,7 +22,7 @@ from mtcnn.canvas import CELL, STRIDE, scales
 from mtcnn.device_boxes import Found, best, decode, most_of, nothing, ordered, peaks, square, suppressed
 from mtcnn.device_pixels import GroupOctaves, bands, stack
 from mtcnn.engine import ask
-from mtcnn.faces import Faces, joined
+from mtcnn.faces import Faces, joined, margin_of
 from mtcnn.image import Pixels
 from mtcnn.nets import Net
 
@@ -93,7 +93,7 @@ class DeviceCascade:
         found = self._scan(octaves)
         yield found
         for net, threshold in zip(self.nets[1:], self.thresholds[1:], strict=False):
-            found = self._refine(net, _floor(threshold), octaves, found)
+            found = self._refine(net, margin_of(threshold), octaves, found)
             yield found
 
     def _levels(self, octaves: GroupOctaves) -> list[_Level]:
@@ -136,7 +136,7 @@ class DeviceCascade:
                     rows = slice(int(top) + first, int(top) + end)
                     margins[some, rows, place] = _inside(level, some, first, end, seen.margins)
                     offsets[some, :, rows, place] = seen.offsets.to(offsets.dtype)
-        kept = peaks(margins, _floor(self.thresholds[0])).flatten(1)
+        kept = peaks(margins, margin_of(self.thresholds[0])).flatten(1)
         margin, at = torch.topk(kept, min(self.max_proposals, kept.shape[1]), dim=1)
         most = most_of(margin)
         margin, at = margin[:, :most], at[:, :most]
@@ -198,11 +198,6 @@ def in_groups(shapes: Sequence[tuple[int, int]]) -> list[list[int]]:
             groups.append([index])
             widest = width
     return groups
-
-
-def _floor(threshold: float) -> float:
-    """The margin of a score."""
-    return torch.logit(torch.tensor(threshold, dtype=torch.float64)).item()
 
 
 def _pixels(octaves: GroupOctaves, level: _Level, some: slice, first: int, end: int) -> Tensor:

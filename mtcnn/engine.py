@@ -3,6 +3,7 @@
 An engine is a function from uint8 pixels (N, H, W, 3) to what the net says of them, `Seen`.
 """
 
+import threading
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -48,10 +49,13 @@ def chosen(name: EngineName, device: torch.device) -> Literal["torch", "openvino
     return name
 
 
-def engine(name: Literal["torch", "openvino"], net: Net) -> Engine:
-    """`net` ready to look at pixels on a CPU, with as many threads as PyTorch has now."""
+def engine(name: Literal["torch", "openvino"], net: Net, at_once: int = 1) -> Engine:
+    """`net` ready to look at pixels on a CPU, with as many threads as PyTorch has now.
+
+    OpenVINO shares them between `at_once` calls from different threads.
+    """
     if name == "openvino":
-        return _openvino(net)
+        return _openvino(net, at_once)
     return lambda pixels: ask(net, torch.from_numpy(pixels))
 
 
@@ -81,7 +85,7 @@ class _Graph(nn.Module):
         return Seen(out.logits[:, 1] - out.logits[:, 0], out.offsets, out.landmarks)
 
 
-def _openvino(net: Net) -> Engine:
+def _openvino(net: Net, at_once: int) -> Engine:
     openvino: Any = import_module("openvino")
     size, stage = net.size, net.architecture.stage
     with torch.no_grad(), warnings.catch_warnings():
@@ -95,19 +99,23 @@ def _openvino(net: Net) -> Engine:
     half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     options = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "NUM_STREAMS": 1,
+        "NUM_STREAMS": at_once,
         # Workers side by side would all be pinned to the first cores.
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
     }
     compiled = core.compile_model(graph, "CPU", options)
+    # A request is of one call at a time.
+    requests = threading.local()
 
     def look(pixels: Pixels) -> Seen:
         count = len(pixels)
         if stage != "pnet" and count % BATCH_OF:
             filling = np.zeros((-count % BATCH_OF, *pixels.shape[1:]), np.uint8)
             pixels = np.concatenate([pixels, filling])
-        results = compiled({0: pixels}, share_inputs=True)
+        if not hasattr(requests, "own"):
+            requests.own = compiled.create_infer_request()
+        results = requests.own.infer({0: pixels}, share_inputs=True)
         margins, offsets, *points = (torch.from_numpy(results[i][:count]) for i in range(len(results)))
         return Seen(margins, offsets, points[0] if points else None)
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mtcnn.boxes import FloatArray
@@ -40,6 +41,11 @@ def moved(faces: Faces, pixels: float) -> Faces:
     """The same faces so many pixels further right and down."""
     step = np.float32(pixels)
     return Faces(faces.boxes + step, faces.scores, faces.landmarks + step)
+
+
+def margin_of(score: float) -> float:
+    """The margin (logit) of a score, infinite for 0 and 1."""
+    return torch.logit(torch.tensor(score, dtype=torch.float64)).item()
 
 
 def joined(margins: Margins, before: Margins) -> Margins:

@@ -1,10 +1,9 @@
 """Suppression within the levels of the pyramid."""
 
-import math
-
 import numpy as np
 
 from mtcnn.boxes import FloatArray, IntArray
+from mtcnn.faces import margin_of
 
 
 def peaks(margins: FloatArray, threshold: float) -> tuple[IntArray, IntArray]:
@@ -14,13 +13,10 @@ def peaks(margins: FloatArray, threshold: float) -> tuple[IntArray, IntArray]:
     those with an IoU above 0.5 are the eight neighbours of a cell. Each round keeps every cell that no neighbour beats,
     of equal ones the first, and removes these: the greedy outcome.
     """
-    floor = (
-        -math.inf if threshold == 0 else math.inf if threshold == 1 else math.log(threshold / (1 - threshold))
-    )
     rows, columns = margins.shape
     # With a border of nothing, every cell has eight neighbours.
     left = np.full((rows + 2, columns + 2), -np.inf, np.float32)
-    left[1:-1, 1:-1] = np.where(margins > floor, margins, -np.inf)
+    left[1:-1, 1:-1] = np.where(margins > margin_of(threshold), margins, -np.inf)
     flat, width = left.ravel(), columns + 2
     before = np.array([-width - 1, -width, -width + 1, -1])
     around = np.concatenate([before, -before])

@@ -11,8 +11,9 @@ from mtcnn import Detector
 from mtcnn import boxes as bx
 from mtcnn.align import crop_aligned
 from mtcnn.canvas import scales
-from mtcnn.detector import LEVELS_APART, Faces, load_weights
+from mtcnn.detector import Faces, load_weights
 from mtcnn.errors import MissingKey, UserError, WeightsError
+from mtcnn.host import LEVELS_APART
 from mtcnn.image import Octaves
 from mtcnn.nets import STAGES, Architecture, Net, Outputs, Weights, build, save
 from mtcnn.peaks import peaks
@@ -303,7 +304,7 @@ def test_very_large_images_are_looked_at_in_bands(folder: str, monkeypatch: pyte
     nets = [w.net for w in load_weights(folder, ["pnet"])]
     detector = Detector(nets, min_face=12, thresholds=[0.4])
     whole = detector.detect(rgb)
-    monkeypatch.setattr("mtcnn.detector.BAND", 1000)
+    monkeypatch.setattr("mtcnn.host.BAND", 1000)
     bands = detector.detect(rgb)
     assert len(whole.boxes) > 20
     assert_same(bands, whole)
@@ -316,7 +317,7 @@ def test_more_crops_than_a_chunk_are_looked_at_in_chunks(
     rgb = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
     detector = Detector.load(folder, thresholds=(0.3, 0.3, 0.3), engine="torch")
     whole = detector.detect(rgb)
-    monkeypatch.setattr("mtcnn.detector.CHUNK", 7)
+    monkeypatch.setattr("mtcnn.host.CHUNK", 7)
     assert len(whole.boxes) > 7
     assert_same(detector.detect(rgb), whole)
 
