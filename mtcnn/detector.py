@@ -9,9 +9,7 @@ what the net and those before it say together. Needs no Ray.
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -75,10 +73,12 @@ class Detector:
         self._theirs = made_for == "area"
         # The exact cascade goes by PyTorch, whose sums are those of facenet-pytorch.
         self.engine = "torch" if resampling == "area" else chosen(engine, self.device)
-        self._threads = torch.get_num_threads()
         self._on_device: DeviceCascade | None = None
         if self.device.type == "cpu":
-            self._on_host = self._host(at_once=1)
+            engines = [make_engine(self.engine, net) for net in self.nets]
+            self._on_host = HostCascade(
+                self.nets, engines, min_face, factor, self.thresholds, max_proposals, self._theirs
+            )
         elif resampling == "octaves":
             self._on_device = DeviceCascade(
                 self.nets, self.device, min_face, factor, self.thresholds, max_proposals, not self._theirs
@@ -117,16 +117,14 @@ class Detector:
     def detect_batch(self, images: Sequence[Pixels]) -> list[Faces]:
         """Faces of each image; the sizes may differ.
 
-        On a GPU groups of images are looked at together, by OpenVINO as many at once as there are threads.
+        On a GPU groups of images are looked at together. On a CPU they take turns: as many at once as there are cores
+        was tried, and gained nothing with two, for half of the work holds Python's lock.
         """
         for rgb in images:
             check(rgb)
         if self._on_device is not None:
             return self._on_device.detect(images)
-        if self.engine != "openvino" or self._threads == 1 or len(images) < 2:
-            return [self.detect(rgb) for rgb in images]
-        host, pool = self._side_by_side
-        return list(pool.map(lambda rgb: host.detect(Octaves(rgb)), images))
+        return [self.detect(rgb) for rgb in images]
 
     def crop_faces(self, rgb: Pixels, faces: Faces, size: int = align.SIDE) -> Pixels:
         """Faces of `detect` as recognition models take them: (N, size, size, 3), points on ArcFace's template."""
@@ -140,17 +138,6 @@ class Detector:
         """The crops that the next stage would look at: squares and their scores."""
         *_, last = self._stages(octaves)
         return last._replace(boxes=bx.square(last.boxes))
-
-    def _host(self, at_once: int) -> HostCascade:
-        """The cascade on a CPU, for so many images at a time."""
-        engines = [make_engine(self.engine, net, at_once) for net in self.nets]
-        settings = self.min_face, self.factor, self.thresholds, self.max_proposals
-        return HostCascade(self.nets, engines, *settings, self._theirs)
-
-    @cached_property
-    def _side_by_side(self) -> tuple[HostCascade, ThreadPoolExecutor]:
-        """A thread for each image: the nets are so small that more threads in one of them have little to do."""
-        return self._host(self._threads), ThreadPoolExecutor(self._threads, thread_name_prefix="detect")
 
     @torch.inference_mode()
     def _stages(self, octaves: Octaves) -> Iterator[Faces]:

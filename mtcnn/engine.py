@@ -3,7 +3,6 @@
 An engine is a function from uint8 pixels (N, H, W, 3) to what the net says of them, `Seen`.
 """
 
-import threading
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -21,6 +20,9 @@ from mtcnn.nets import Net, normalise
 EngineName = Literal["auto", "torch", "openvino"]
 BATCH_OF = 8
 """Crops for OpenVINO are filled up to a multiple of this: it gets ready anew for every number it meets."""
+PIECE = 64
+"""Crops for a thread of OpenVINO at once, a multiple of BATCH_OF: what lies between the layers of R-Net then stays in a
+core's cache, which takes a sixth less time than 512."""
 
 
 class Seen(NamedTuple):
@@ -49,13 +51,10 @@ def chosen(name: EngineName, device: torch.device) -> Literal["torch", "openvino
     return name
 
 
-def engine(name: Literal["torch", "openvino"], net: Net, at_once: int = 1) -> Engine:
-    """`net` ready to look at pixels on a CPU, with as many threads as PyTorch has now.
-
-    OpenVINO shares them between `at_once` calls from different threads.
-    """
+def engine(name: Literal["torch", "openvino"], net: Net) -> Engine:
+    """`net` ready to look at pixels on a CPU, with as many threads as PyTorch has now."""
     if name == "openvino":
-        return _openvino(net, at_once)
+        return _openvino(net)
     return lambda pixels: ask(net, torch.from_numpy(pixels))
 
 
@@ -85,7 +84,7 @@ class _Graph(nn.Module):
         return Seen(out.logits[:, 1] - out.logits[:, 0], out.offsets, out.landmarks)
 
 
-def _openvino(net: Net, at_once: int) -> Engine:
+def _openvino(net: Net) -> Engine:
     openvino: Any = import_module("openvino")
     size, stage = net.size, net.architecture.stage
     with torch.no_grad(), warnings.catch_warnings():
@@ -99,24 +98,29 @@ def _openvino(net: Net, at_once: int) -> Engine:
     half = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     options = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "NUM_STREAMS": at_once,
+        "NUM_STREAMS": 1,
         # Workers side by side would all be pinned to the first cores.
         "ENABLE_CPU_PINNING": False,
         "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
     }
     compiled = core.compile_model(graph, "CPU", options)
-    # A request is of one call at a time.
-    requests = threading.local()
+    piece = PIECE * torch.get_num_threads()
+
+    def infer(pixels: Pixels) -> list[Tensor]:
+        results = compiled({0: pixels}, share_inputs=True)
+        return [torch.from_numpy(results[i]) for i in range(len(results))]
 
     def look(pixels: Pixels) -> Seen:
-        count = len(pixels)
-        if stage != "pnet" and count % BATCH_OF:
-            filling = np.zeros((-count % BATCH_OF, *pixels.shape[1:]), np.uint8)
-            pixels = np.concatenate([pixels, filling])
-        if not hasattr(requests, "own"):
-            requests.own = compiled.create_infer_request()
-        results = requests.own.infer({0: pixels}, share_inputs=True)
-        margins, offsets, *points = (torch.from_numpy(results[i][:count]) for i in range(len(results)))
+        if stage == "pnet":
+            seen = infer(pixels)
+        else:
+            count = len(pixels)
+            if count % BATCH_OF:
+                filling = np.zeros((-count % BATCH_OF, *pixels.shape[1:]), np.uint8)
+                pixels = np.concatenate([pixels, filling])
+            pieces = [infer(pixels[start : start + piece]) for start in range(0, len(pixels), piece)]
+            seen = [torch.cat(part)[:count] for part in zip(*pieces, strict=True)]
+        margins, offsets, *points = seen
         return Seen(margins, offsets, points[0] if points else None)
 
     return look

@@ -37,11 +37,6 @@ class HostCascade:
     theirs: bool
     """Whether the nets are of facenet-pytorch: see `Detector.__init__`."""
 
-    def detect(self, octaves: Octaves) -> Faces:
-        """What is left in the end."""
-        *_, faces = self.stages(octaves)
-        return faces
-
     @torch.inference_mode()
     def stages(self, octaves: Octaves) -> Iterator[Faces]:
         """What is left of one image after each net."""

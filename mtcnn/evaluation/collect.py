@@ -3,15 +3,15 @@
 import itertools
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
+from mtcnn.ahead import ahead
 from mtcnn.boxes import FloatArray
 from mtcnn.errors import ImageError
 from mtcnn.evaluation.average_precision import Labelled
@@ -29,7 +29,6 @@ THREADS = 2
 AHEAD = 4
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -115,9 +114,9 @@ def _decoded(pool: ThreadPoolExecutor, source_url: str, total: int, width: int |
     def read(number: int) -> list[tuple[str, SourceImage]]:
         return [(rows[number].name, image) for image in read_shard(store, rows[number])]
 
-    shards = _ahead(pool, read, range(len(rows)), 1)
+    shards = ahead(pool, read, range(len(rows)), 1)
     images = itertools.islice(itertools.chain.from_iterable(shards), total)
-    yield from _ahead(pool, partial(_decode, width), images, AHEAD)
+    yield from ahead(pool, partial(_decode, width), images, AHEAD)
 
 
 def _decode(width: int | None, entry: tuple[str, SourceImage]) -> _Decoded:
@@ -127,19 +126,6 @@ def _decode(width: int | None, entry: tuple[str, SourceImage]) -> _Decoded:
         return _Decoded(shard, image, resize_to_width(rgb, width) if width else rgb)
     except ImageError as error:
         return _Decoded(shard, image, error)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], depth: int
-) -> Iterator[Result]:
-    """`map` in order, with at most `depth` results computed before they are asked for."""
-    waiting: deque[Future[Result]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > depth:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
