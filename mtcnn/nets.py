@@ -98,10 +98,10 @@ class Net(nn.Module):
         )
 
     @torch.no_grad()
-    def move_score(self, before: float, after: float) -> None:
-        """Shift all scores, as logits, so that a crop of score `before` (between 0 and 1) gets `after`."""
+    def move_margins(self, by: float) -> None:
+        """Add `by` to the margin (logit) of every crop."""
         bias: Tensor = self._classifier.bias  # type: ignore[assignment]
-        bias[1] += torch.logit(torch.tensor(after)) - torch.logit(torch.tensor(before))
+        bias[1] += by
 
     def initialise(self, generator: torch.Generator) -> None:
         """Fresh weights from `generator`: He initialisation, zero biases, slopes 0.25."""

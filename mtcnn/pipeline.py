@@ -12,6 +12,7 @@ from mtcnn.backend import Backend
 from mtcnn.config import Config, to_yaml
 from mtcnn.detector import load_weights
 from mtcnn.errors import MissingKey, UserError
+from mtcnn.faces import BEFORE, margin_of
 from mtcnn.findings import Findings, finish
 from mtcnn.mining.plan import MiningPlan, Unit, held_out_images
 from mtcnn.mining.review import figures, require_classes, require_held_out, require_images
@@ -217,7 +218,9 @@ class Pipeline:
         )
         if stage != STAGES[-1]:
             usual = THRESHOLDS[STAGES.index(stage)]
-            weights.net.move_score(threshold, usual)
+            by = margin_of(usual) - margin_of(threshold)
+            # Of R-Net's score its own margin is a part only.
+            weights.net.move_margins(by if stage == STAGES[0] else by * (1 + BEFORE))
             threshold = usual
         self.log.add(
             "threshold", stage, threshold=threshold, recall=recall, seconds=time.perf_counter() - start

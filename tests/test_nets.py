@@ -1,6 +1,7 @@
 """The three nets against the published sizes, and their weights file against everything that can be wrong with it."""
 
 import io
+import math
 import pickle
 
 import numpy as np
@@ -134,7 +135,7 @@ def test_moved_scores_keep_their_order_and_pass_at_the_new_threshold(stage: str)
     with torch.inference_mode():
         before = net(x).logits.flatten(1).softmax(1)[:, 1]
         middle = before.median().item()
-        net.move_score(middle, 0.7)
+        net.move_margins(math.log(0.7 / 0.3) - math.log(middle / (1 - middle)))
         after = net(x).logits.flatten(1).softmax(1)[:, 1]
     assert torch.equal(before.argsort(), after.argsort())
     torch.testing.assert_close(after.median().item(), 0.7, rtol=0, atol=1e-5)
