@@ -7,16 +7,21 @@ from pathlib import Path
 import pytest
 
 from mtcnn import backend as backend_module
+from mtcnn.boxes import iou
 from mtcnn.config import Config, load_config
+from mtcnn.detector import Detector, load_weights
 from mtcnn.dry_run import plan
 from mtcnn.errors import UserError
 from mtcnn.findings import Findings
+from mtcnn.image import decode
+from mtcnn.mining.plan import PlannedSource, held_out_images
 from mtcnn.mining.review import figures
-from mtcnn.nets import STAGES, load
+from mtcnn.nets import STAGES, THRESHOLDS, load
 from mtcnn.run_log import RunLog, read_records
 from mtcnn.shards import read_crops, read_manifest
 from mtcnn.sources.annotation import SourceImage
 from mtcnn.sources.pack import Pictures, pack
+from mtcnn.sources.read import read_index
 from mtcnn.sources.synthetic import synthetic_image
 from mtcnn.store import open_store
 from tests.chain import configured, files_of, make_scenes, pipeline
@@ -84,6 +89,24 @@ def test_the_chain_leaves_crops_weights_records_and_a_report(finished: tuple[Pat
     assert list(findings.lines) == ["test"] and any("AP" in line for line in findings.lines["test"])
     assert Path(findings.report.removeprefix("file://")).read_text().startswith("<!")
     assert load_config(str(run / "config.yaml")).name == "tiny"
+
+
+@pytest.mark.parametrize("stage", ["pnet", "rnet"])
+def test_the_usual_thresholds_pass_the_faces_that_were_wanted(
+    scenes: Path, finished: tuple[Path, Findings], stage: str
+) -> None:
+    models = finished[0] / "tiny" / "models"
+    weights = load_weights(str(models), STAGES[: STAGES.index(stage) + 1])
+    detector = Detector([w.net for w in weights], min_face=36, thresholds=THRESHOLDS)
+    source = PlannedSource(str(scenes / "scenes"), frozenset({"pos"}))
+    images = held_out_images([(source, read_index(source.url))], 0.1, 200)
+    found = []
+    for image in images:
+        boxes = image.annotation.boxes[~image.annotation.ignore]
+        boxes = boxes[(boxes[:, 2:] - boxes[:, :2]).max(axis=1) >= 36]
+        proposed = detector.detect(decode(image.data)).boxes
+        found += (iou(boxes, proposed).max(axis=1, initial=0) >= 0.5).tolist()
+    assert len(found) >= 3 and sum(found) / len(found) == pytest.approx(weights[-1].about["recall"])
 
 
 # what it skips
