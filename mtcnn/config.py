@@ -20,7 +20,6 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-Move = Annotated[float, Field(ge=-0.25, le=0.25)]
 CropClass = Literal["pos", "part", "neg", "landmark"]
 SourceKind = Literal["shards", "wider", "dface", "celeba", "facepoint", "csv", "folder", "synthetic"]
 
@@ -52,8 +51,6 @@ class Source(_Section):
     """`test` sources are never mined; the chain ends with an evaluation on each."""
     classes: Annotated[tuple[CropClass, ...], Field(strict=False)] = ("pos", "part", "neg", "landmark")
     """Crops this source may give: `[neg]` for photos without faces, `[landmark]` where not every face is labelled."""
-    frame: Annotated[tuple[Move, Move, Move, Move], Field(strict=False)] = (0.0, 0.0, 0.0, 0.0)
-    """Shares of its boxes' widths and heights by which sides x1 y1 x2 y2 move for mining: to frame faces otherwise."""
 
 
 class NetOptions(_Section):

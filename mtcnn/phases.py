@@ -106,7 +106,7 @@ def mining_digest(config: Config, stage: str, indexes: Mapping[str, Index], befo
             "validation": config.validation,
             "max_pixels": config.limits.max_pixels,
             "sources": {
-                name: [indexes[name].digest, sorted(source.classes), source.frame]
+                name: [indexes[name].digest, sorted(source.classes)]
                 for name, source in training_sources(config).items()
             },
             "weights": [hashlib.sha256(data).hexdigest() for data in before],
@@ -121,7 +121,7 @@ def crops_store(config: Config, stage: str, digest: str) -> Store:
 
 def planned(source: Source) -> PlannedSource:
     """What mining has to know of a source."""
-    return PlannedSource(source.url, frozenset(source.classes), source.frame)
+    return PlannedSource(source.url, frozenset(source.classes))
 
 
 def mining_plan(config: Config, stage: str, before: Sequence[bytes], out: Store) -> MiningPlan:

@@ -144,10 +144,6 @@ def test_an_unknown_key_is_named_with_the_nearest_one(file, override: str, words
             "stages.onet.training.landmarks=0",
             "'stages.onet': training.landmarks=0 leaves the landmark head untrained: set net.landmarks=false",
         ),
-        (
-            "sources.photos.frame=[0.5,0,0,0]",
-            r"'sources.photos.frame.0' = 0.5: .* less than or equal to 0.25",
-        ),
         ("sources={}", r"'sources' = \{\}: .* at least 1 item"),
     ],
 )

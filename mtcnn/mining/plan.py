@@ -1,7 +1,7 @@
 """What one stage has to mine: its units, and the worker that turns a unit into committed crop shards."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import cv2
@@ -14,7 +14,7 @@ from mtcnn.nets import SIZES, STAGES, load
 from mtcnn.shards import UnitRow, commit_unit, read_mark
 from mtcnn.sources.annotation import SourceImage
 from mtcnn.sources.read import Index, ShardRow, read_shard
-from mtcnn.store import Store, open_store
+from mtcnn.store import open_store
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,6 @@ class PlannedSource:
 
     url: str
     classes: frozenset[str]
-    frame: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
-    """As in the configuration."""
-
-    def read(self, store: Store, shard: ShardRow) -> list[SourceImage]:
-        """The images of a shard in its `store`, with their boxes as they are to be mined."""
-        images = read_shard(store, shard)
-        return [replace(image, annotation=image.annotation.reframed(self.frame)) for image in images]
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ def _held_out_images(source: PlannedSource, index: Index, validation: float) -> 
     store = open_store(source.url)
     for unit in units("", index, validation):
         if unit.split == "val":
-            for image in source.read(store, unit.shard):
+            for image in read_shard(store, unit.shard):
                 if len(image.annotation.boxes):
                     yield image
 
@@ -125,7 +118,7 @@ class UnitMiner:
             wanted if plan.landmarks else wanted - {"landmark"},
             plan.max_pixels,
         )
-        images = source.read(self.sources[unit.source], unit.shard)
+        images = read_shard(self.sources[unit.source], unit.shard)
         found = mine_unit(images, recipe, self.proposer, generator(plan.seed, plan.stage, unit.name))
         stats = {**found.stats, "bad": found.bad}
         return commit_unit(self.store, unit.name, found.crops, stats, unit.split)

@@ -4,8 +4,8 @@ Coordinates are those of the decoded image, after its EXIF rotation. In a shard 
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,6 @@ class Annotation:
         check_faces(self.boxes, self.ignore, self.landmarks, self.attributes)
         if self.width < 1 or self.height < 1:
             raise ValueError(f"an image of {self.width}x{self.height} pixels")
-
-    def reframed(self, frame: Sequence[float]) -> "Annotation":
-        """The same with each side x1 y1 x2 y2 of the boxes moved by its share in `frame` of their width or height."""
-        sides = np.tile(self.boxes[:, 2:] - self.boxes[:, :2], 2)
-        return replace(self, boxes=(self.boxes + sides * np.array(frame)).astype(np.float32))
 
     def to_json(self) -> bytes:
         """One JSON object `width height boxes ignore landmarks attributes name`, null for unknown points."""

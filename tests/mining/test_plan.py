@@ -3,18 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from mtcnn.config import Mining
 from mtcnn.image import decode, encode_jpeg
-from mtcnn.mining.plan import MiningPlan, PlannedSource, Unit, UnitMiner, held_out, held_out_images, units
+from mtcnn.mining.plan import MiningPlan, PlannedSource, Unit, UnitMiner, held_out, units
 from mtcnn.nets import Architecture, Weights, build, save
 from mtcnn.shards import CLASSES, read_crops, read_mark
 from mtcnn.sources.annotation import SourceImage
 from mtcnn.sources.pack import Pictures, pack
-from mtcnn.sources.read import Index, read_index
+from mtcnn.sources.read import Index
 from mtcnn.store import open_store
 
 
@@ -87,30 +86,6 @@ def test_landmark_crops_are_mined_only_where_they_are_wanted(
     url, index = source
     miner = UnitMiner(planned(url, tmp_path / "crops", landmarks=False), "cpu", 1)
     assert all("landmark" not in miner.mine(unit).shards for unit in units("photos", index, 0.3))
-
-
-def test_boxes_are_mined_as_the_source_is_to_be_framed(
-    images: list[SourceImage], source: tuple[str, Index], tmp_path: Path
-) -> None:
-    frame = (0.1, -0.05, 0.0, 0.1)
-    moved = [replace(image, annotation=image.annotation.reframed(frame)) for image in images]
-    there = str(tmp_path / "moved")
-    pack(Pictures("csv", 6, moved.__getitem__, "0" * 64), there, images_per_shard=2, max_bad_fraction=1)
-    plain, index = source
-    framed = PlannedSource(plain, frozenset(CLASSES), frame)
-    expected = UnitMiner(planned(there, tmp_path / "a"), "cpu", 1)
-    found = UnitMiner(planned(plain, tmp_path / "b", sources={"photos": framed}), "cpu", 1)
-    for packed, unit in zip(
-        units("photos", read_index(there), 0.3), units("photos", index, 0.3), strict=True
-    ):
-        assert found.mine(unit) == expected.mine(packed)
-    held_out = zip(
-        held_out_images([(framed, index)], 0.3, 9),
-        held_out_images([(PlannedSource(there, frozenset(CLASSES)), read_index(there))], 0.3, 9),
-        strict=True,
-    )
-    pairs = [(one.annotation.boxes, other.annotation.boxes) for one, other in held_out]
-    assert pairs and all(np.array_equal(one, other) for one, other in pairs)
 
 
 def test_later_stages_ask_the_nets_before_with_their_thresholds(

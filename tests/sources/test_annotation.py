@@ -23,19 +23,6 @@ def faces(count: int, rng: np.random.Generator) -> Annotation:
     )
 
 
-def test_reframing_moves_each_side_by_its_share_of_width_or_height() -> None:
-    before = Annotation(
-        width=100,
-        height=100,
-        boxes=np.array([[10, 20, 50, 100]], np.float32),
-        ignore=np.zeros(1, bool),
-        landmarks=np.full((1, 5, 2), np.nan, np.float32),
-    )
-    assert before.reframed((0.1, -0.1, 0.0, 0.05)).boxes.tolist() == [[14, 12, 50, 104]]
-    many = faces(9, np.random.default_rng(0))
-    assert np.array_equal(many.reframed((0.0, 0.0, 0.0, 0.0)).boxes, many.boxes)
-
-
 @pytest.mark.parametrize("count", [0, 1, 9])
 def test_json_gives_back_every_bit(count: int) -> None:
     before = faces(count, np.random.default_rng(count))

@@ -59,7 +59,7 @@ def test_every_net_and_variant_learns(
 ) -> None:
     store = mined("pos", "part", "neg", "landmark", size=SIZES[stage], stage=stage, count=40)
     host = Host()
-    lr = 0.015 if stage == "pnet" else 0.004
+    lr = {"pnet": 0.015, "rnet": 0.004, "onet": 0.002}[stage]
     # O-Net as it is trained by default; where a machine has no bfloat16 of its own, in float32.
     own = {"bfloat16": True, "turn": 15.0} if stage == "onet" else {}
     plan = planned(store, stage, landmarks, depthwise, steps_per_epoch=10, batch_size=42, lr=lr, **own)
