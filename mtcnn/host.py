@@ -18,10 +18,10 @@ from mtcnn.peaks import peaks
 
 CHUNK = 512
 """Crops a net looks at together: bounds the memory whatever the number of proposals."""
-LEVELS_APART = 0.76
-"""Up to this factor no two boxes of different levels overlap by STAGE_IOU, levels being rounded by 4 % at most."""
 BAND = 4_000_000
 """Pixels of a canvas that P-Net looks at together, for the same reason."""
+LEVELS_APART = 0.76
+"""Up to this factor no two boxes of different levels overlap by STAGE_IOU, levels being rounded by 4 % at most."""
 
 
 @dataclass(frozen=True)
