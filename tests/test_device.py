@@ -60,9 +60,10 @@ def agreement(ours: list[Faces], theirs: list[Faces]) -> float:
 def test_a_batch_has_the_faces_of_the_cpu(images: list[Pixels], nets: list[Net], min_face: float) -> None:
     plain = Detector(nets, min_face=min_face, thresholds=THRESHOLDS)
     ours, theirs = cascade(nets, min_face).detect(images), plain.detect_batch(images)
-    assert sum(len(faces.boxes) for faces in theirs) >= 10
-    # Pixels differ by roundings: of two nearly equal boxes of one face the other may stay.
-    assert agreement(ours, theirs) >= 0.95 and agreement(theirs, ours) >= 0.95
+    count = sum(len(faces.boxes) for faces in theirs)
+    assert count >= 10
+    # Pixels differ by roundings: of one face another box may stay, or none, where a score is close to the threshold.
+    assert agreement(ours, theirs) >= 1 - 1.5 / count and agreement(theirs, ours) >= 1 - 1.5 / count
     for one, other in zip(ours, theirs, strict=True):
         assert {part.dtype for part in one} == {np.dtype(np.float32)} and (np.diff(one.scores) <= 0).all()
         for box, points in zip(other.boxes, other.landmarks, strict=True):
