@@ -6,6 +6,7 @@ shard can name a path or hold anything but plain arrays.
 
 import io
 import logging
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 BLOCK = 512
 """Bytes of a tar header, and what members are padded to."""
+PARSING = threading.Lock()
 NPY_PREFIX = 10
 """Magic, version and length of the header that follows, of a version 1.0 `.npy`."""
 
@@ -119,5 +121,7 @@ def _npy_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
         raise ValueError(f".npy of version {version}")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    # NumPy parses it as Python, which Python 3.11 can't do in two threads: "AST constructor recursion depth mismatch".
+    with PARSING:
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     return shape, fortran, dtype
