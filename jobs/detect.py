@@ -137,9 +137,12 @@ def _detect_images(
                     yield path, rgb
 
     for path, rgb, faces in _seen(detector, readable()):
-        if drawn.folder:
-            _write(drawn.file(path, ".jpg"), encode_jpeg(draw(rgb, *faces)))
         say({"image": str(path), **_row(rgb.shape[1], rgb.shape[0], faces)})
+        if drawn.folder:
+            try:
+                _write(drawn.file(path, ".jpg"), encode_jpeg(draw(rgb, *faces)))
+            except ImageError as error:
+                failed.append(_failure(path, error))
     return failed
 
 
