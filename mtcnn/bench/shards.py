@@ -35,7 +35,7 @@ def run(setting: Setting) -> Report:
     """Crops a second at 12, 24 and 48 px, and bytes a crop."""
     torch.set_num_threads(usable_cpus())
     cv2.setNumThreads(1)
-    loop._keep_freed_memory()  # as in a training worker, where batches are made; for all sides
+    loop.keep_freed_memory()  # as in a training worker, where batches are made; for all sides
     report = Report("shards")
     report.notes.append(
         f"{MEGABYTES * setting.scale:g} MB of crops of each size on local disk, in the system's cache for both sides; "

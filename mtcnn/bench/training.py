@@ -99,7 +99,7 @@ class _Training:
     """A training that goes on step by step, as the loop does it."""
 
     def __init__(self, stage: str, url: str, device: str, threads: int) -> None:
-        loop._keep_freed_memory()
+        loop.keep_freed_memory()
         self.threads = threads
         self.device = torch.device(device)
         self.options = _options(stage)

@@ -52,6 +52,11 @@ ENVIRONMENT = {
     # Workers stay where they are: relative paths mean the same everywhere.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
+WORKER_ENVIRONMENT = {
+    # Ray Train trains in a thread. glibc would give it a heap of its own, which returns memory to the system at every
+    # step whatever `loop.keep_freed_memory` says: a fifth to a third of O-Net's time on a CPU.
+    "MALLOC_ARENA_MAX": "1",
+}
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,7 @@ class _Run:
                 storage_path=folder,
                 failure_config=FailureConfig(MAX_FAILURES, controller_failure_limit=START_FAILURES),
                 logging_config=LoggingConfig(log_level="WARNING"),
+                worker_runtime_env={"env_vars": WORKER_ENVIRONMENT},
             )
             trainer = TorchTrainer(
                 loop,

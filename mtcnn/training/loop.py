@@ -71,7 +71,7 @@ def train(plan: TrainingPlan, host: Host, device: torch.device) -> bytes:
 
     Raises UserError where a class of crops is missing or the loss stops being finite.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     options, architecture = plan.options, plan.architecture
     store = open_store(plan.crops)
     manifest = read_manifest(store)
@@ -250,7 +250,7 @@ def _restore(state: _State, checkpoint: bytes, stage: str) -> None:
     state.epoch, state.best, state.best_loss = content["epoch"], content["best"], content["best_loss"]
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Stop glibc from returning memory to the system after every step: on a CPU that costs O-Net 40 % of its time."""
     try:
         libc = ctypes.CDLL("libc.so.6")
