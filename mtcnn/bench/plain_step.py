@@ -9,7 +9,7 @@ import torch
 from mtcnn.config import Stages, Training
 from mtcnn.nets import NETS, Architecture
 from mtcnn.shards import Batch
-from mtcnn.training.augment import flip_every_other, jitter
+from mtcnn.training.augment import flip_every_other, jitter, turn
 from mtcnn.training.losses import blocks, losses
 
 
@@ -33,6 +33,8 @@ class PlainStep:
         flip_every_other(pixels, boxes, landmarks)
         x = (pixels.permute(0, 3, 1, 2).contiguous().float() - 127.5) / 128
         x = jitter(x, self.options.jitter, self.generator)
+        if self.options.turn:
+            x, boxes, landmarks = turn(x, boxes, landmarks, self.options.turn, self.generator)
         loss = losses(self.net(x), boxes, landmarks, self.parts, self.options).total
         self.optimiser.zero_grad()
         loss.backward()
