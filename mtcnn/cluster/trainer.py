@@ -54,7 +54,7 @@ ENVIRONMENT = {
 }
 WORKER_ENVIRONMENT = {
     # Ray Train trains in a thread. glibc would give it a heap of its own, which returns memory to the system at every
-    # step whatever `loop.keep_freed_memory` says: a fifth to a third of O-Net's time on a CPU.
+    # step whatever `loop.keep_freed_memory` says: a fifth of O-Net's CPU time.
     "MALLOC_ARENA_MAX": "1",
 }
 

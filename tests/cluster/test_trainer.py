@@ -83,22 +83,37 @@ class InStep(_Run):
 @pytest.fixture(scope="module")
 def undisturbed(ray_cluster: None, mined: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     epochs: list[float] = []
+    began_with: list[str] = []
+
+    def hear(record: dict[str, float]) -> None:
+        epochs.append(record["epoch"])
+        if record["epoch"] == 1:
+            began_with.extend(_read(running("RayTrainWorker") / "environ").split("\0"))
+
     folder = tmp_path_factory.mktemp("undisturbed")
-    weights = backend().train(planned(mined), str(folder), lambda record: epochs.append(record["epoch"]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mtcnn.cluster.trainer, "_Run", InStep)
+        weights = backend().train(planned(mined), str(folder), hear)
     assert epochs == [1, 2, 3, 4]
+    # glibc reads it when a process begins.
+    assert {f"{name}={value}" for name, value in WORKER_ENVIRONMENT.items()} <= set(began_with)
     assert [path.name for path in folder.iterdir()] == [CHECKPOINT]
     return weights
 
 
-def kill_one(actor: str) -> None:
-    """SIGKILL an actor of that class, on the cluster that this process has started."""
+def running(actor: str) -> Path:
+    """The process of an actor of that class, on the cluster that this process has started."""
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and f"ray::{actor}" in _read(process / "cmdline"):
             raylet = _parent(process.name)
             if _parent(raylet) == str(os.getpid()):
-                os.kill(int(process.name), signal.SIGKILL)
-                return
+                return process
     raise AssertionError(f"no {actor} is running")
+
+
+def kill_one(actor: str) -> None:
+    """SIGKILL an actor of that class."""
+    os.kill(int(running(actor).name), signal.SIGKILL)
 
 
 def _read(path: Path) -> str:
