@@ -9,12 +9,12 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mtcnn.config import Training
@@ -165,7 +165,8 @@ def _epoch(
     sums = torch.zeros(3, device=device)
     state.net.train()
     step, rate = 0, 0.0
-    failed: Callable[[], bool] = lambda: False  # noqa: E731
+    first = next(state.net.parameters())
+    finite = torch.tensor(True)
     for index, batch in enumerate(batches):
         step = state.epoch * steps + index
         rate = learning_rate(step, total, options)
@@ -185,18 +186,20 @@ def _epoch(
             out = model(x)
         loss = losses(out, boxes, landmarks, parts, options)
         # The answer about a step is asked for in the next one, when it is there: nobody waits for it.
-        if failed():
+        if not finite:
             raise _not_finite(plan, step - 1, total)
-        failed = distributed.any_of(~torch.isfinite(loss.total.detach()))
         state.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()
+        # What is not finite anywhere in a net comes down to its first weights, whose gradient is the same in all
+        # processes: all of them stop, and without a message of their own in every step.
+        finite = torch.isfinite(cast(Tensor, first.grad).sum())
         state.optimiser.step()
         state.net.clamp_slopes()
         _average(state, options.ema, step)
         sums += torch.stack([loss.classification, loss.box, loss.landmark])
-    if failed():
-        raise _not_finite(plan, step, total)
     means = (distributed.summed(sums) / (steps * distributed.world())).tolist()
+    if not (finite and all(map(math.isfinite, means))):
+        raise _not_finite(plan, step, total)
     names = "train/class_loss", "train/box_loss", "train/landmark_loss"
     return dict(zip(names, means, strict=True)) | {"learning_rate": rate}
 
