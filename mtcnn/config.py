@@ -244,7 +244,7 @@ class Limits(_Section):
     """When to skip and when to stop."""
 
     max_pixels: Positive = MAX_PIXELS
-    """Larger images are skipped."""
+    """Larger images are skipped when source shards are made."""
     max_bad_fraction: Fraction = 0.01
     """Share of images that may be missing or unreadable before a phase stops."""
     max_failed_units: Count = 0

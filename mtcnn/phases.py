@@ -104,7 +104,6 @@ def mining_digest(config: Config, stage: str, indexes: Mapping[str, Index], befo
             "mining": options.mining.model_dump(mode="json"),
             "landmarks": options.net.landmarks,
             "validation": config.validation,
-            "max_pixels": config.limits.max_pixels,
             "sources": {
                 name: [indexes[name].digest, sorted(source.classes)]
                 for name, source in training_sources(config).items()
@@ -137,7 +136,6 @@ def mining_plan(config: Config, stage: str, before: Sequence[bytes], out: Store)
         weights=tuple(before),
         thresholds=tuple(w.threshold for w in weights),
         out=out.url,
-        max_pixels=config.limits.max_pixels,
     )
 
 

@@ -35,7 +35,7 @@ from mtcnn.progress import progress
 from mtcnn.report import write_events
 from mtcnn.run_log import RunLog
 from mtcnn.shards import Manifest, UnitRow, list_marks, read_manifest, read_marks, write_manifest
-from mtcnn.sources.read import Index, read_index
+from mtcnn.sources.read import INDEX, Index, read_index
 from mtcnn.store import Store, open_store
 from mtcnn.training.losses import blocks
 
@@ -76,12 +76,13 @@ class Pipeline:
     def index(self, name: str) -> Index:
         """The index of a source, whose shards are made first where that is configured."""
         if name not in self._indexes:
-            url = self.config.sources[name].url
-            before = read_index(url).digest if open_store(url).size("index.json") else ""
+            source = self.config.sources[name]
+            made = source.kind != "shards"
+            before = read_index(source.url).digest if made and open_store(source.url).size(INDEX) else ""
             start = time.perf_counter()
             index = self._indexes[name] = source_index(self.config, name)
             seconds = time.perf_counter() - start
-            if index.digest != before:
+            if made and index.digest != before:
                 self.log.add("prepare", source=name, images=index.images, faces=index.faces, seconds=seconds)
         return self._indexes[name]
 

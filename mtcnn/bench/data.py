@@ -74,7 +74,6 @@ class Material:
             weights=self.files[: len(before)],
             thresholds=tuple(w.threshold for w in before),
             out=out,
-            max_pixels=100_000_000,
         )
 
 

@@ -16,7 +16,7 @@ from mtcnn.bench.measure import Side, Work, here, interleaved
 from mtcnn.bench.report import Report, compared, number
 from mtcnn.detector import Detector
 from mtcnn.engine import EngineName, chosen
-from mtcnn.image import Pixels, decode
+from mtcnn.image import Pixels
 from mtcnn.nets import STAGES, THRESHOLDS
 
 MIN_FACES = (12.0, 20.0)
@@ -32,7 +32,7 @@ def run(setting: Setting) -> Report:
     report = Report("detector", notes=missing_nets(found))
     if not found.files:
         return report
-    images = [decode(image.data) for image in found.images]
+    images = [image.decode() for image in found.images]
     width, height = np.mean([image.shape[1::-1] for image in images], axis=0)
     report.notes.insert(0, f"{len(images)} images of {width:.0f}x{height:.0f} px on average, decoded; "
                            f"factor {FACTOR}, thresholds {' '.join(map(str, THRESHOLDS))}")  # fmt: skip

@@ -15,7 +15,7 @@ from mtcnn.bench.dface import DFaceMiner
 from mtcnn.bench.engines import Run, canvas_shape, engines, fastest
 from mtcnn.bench.measure import Work, here, interleaved
 from mtcnn.bench.report import Report, compared
-from mtcnn.image import Octaves, decode
+from mtcnn.image import Octaves
 from mtcnn.mining.unit import Recipe, UnitCrops, generator, mine_unit
 from mtcnn.nets import SIZES, STAGES
 from mtcnn.shards import CLASSES
@@ -78,7 +78,7 @@ def _mined_once(stage: str, found: Material, setting: Setting) -> UnitCrops:
     worker = miner(found, stage, setting)
     options = mining_options(stage)
     wanted = frozenset(CLASSES) if worker.plan.landmarks else frozenset(CLASSES) - {"landmark"}
-    recipe = Recipe(SIZES[stage], options, wanted, worker.plan.max_pixels)
+    recipe = Recipe(SIZES[stage], options, wanted)
     rng = generator(worker.plan.seed, stage, found.units[0].name)
     return mine_unit(found.images, recipe, worker.proposer, rng)
 
@@ -105,7 +105,7 @@ def _nets(stage: str, found: Material, setting: Setting) -> tuple[list[Run], lis
     if len(before) > 1:
         detector = miner(found, "rnet", setting).proposer
         assert detector is not None
-        looked_at = [len(detector.propose(Octaves(decode(i.data))).boxes) for i in found.images]
+        looked_at = [len(detector.propose(Octaves(i.decode())).boxes) for i in found.images]
         size = SIZES["rnet"]
         shapes.append((max(round(float(np.mean(looked_at))), 1), size, size))
     nets, names = [], []

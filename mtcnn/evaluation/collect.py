@@ -16,9 +16,9 @@ from mtcnn.boxes import FloatArray
 from mtcnn.errors import ImageError
 from mtcnn.evaluation.average_precision import Labelled
 from mtcnn.evaluation.cascade import CascadeMeter, CascadeTable, FacesLike, Tracer
-from mtcnn.image import Pixels, decode, resize_to_width
+from mtcnn.image import Pixels, resize_to_width
 from mtcnn.sources.annotation import SourceImage
-from mtcnn.sources.read import read_index, read_shard
+from mtcnn.sources.read import Index, read_index, read_shard
 from mtcnn.store import open_store
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def detect_source(
     skipped: list[str] = []
     start = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
-        for batch in _batches(_decoded(pool, source_url, total, width), 1 if cascade else BATCH):
+        for batch in _batches(_decoded(pool, source_url, index, total, width), 1 if cascade else BATCH):
             readable = [d for d in batch if not isinstance(d.pixels, ImageError)]
             skipped += [
                 f"{d.image.annotation.name}: {d.pixels}" for d in batch if isinstance(d.pixels, ImageError)
@@ -105,9 +105,11 @@ def detect_source(
     )
 
 
-def _decoded(pool: ThreadPoolExecutor, source_url: str, total: int, width: int | None) -> Iterator[_Decoded]:
+def _decoded(
+    pool: ThreadPoolExecutor, source_url: str, index: Index, total: int, width: int | None
+) -> Iterator[_Decoded]:
     """The first `total` images of a source in its order, decoded and brought to `width` a few ahead."""
-    store, index = open_store(source_url), read_index(source_url)
+    store = open_store(source_url)
     before = [0, *itertools.accumulate(row.images for row in index.shards)]
     rows = [row for row, images in zip(index.shards, before, strict=False) if images < total]
 
@@ -122,7 +124,7 @@ def _decoded(pool: ThreadPoolExecutor, source_url: str, total: int, width: int |
 def _decode(width: int | None, entry: tuple[str, SourceImage]) -> _Decoded:
     shard, image = entry
     try:
-        rgb = decode(image.data)
+        rgb = image.decode()
         return _Decoded(shard, image, resize_to_width(rgb, width) if width else rgb)
     except ImageError as error:
         return _Decoded(shard, image, error)

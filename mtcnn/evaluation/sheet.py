@@ -9,7 +9,7 @@ from mtcnn.boxes import FloatArray, square
 from mtcnn.errors import ImageError
 from mtcnn.evaluation.examples import Example
 from mtcnn.evaluation.run import Evaluation
-from mtcnn.image import Octaves, Pixels, decode, encode_jpeg
+from mtcnn.image import Octaves, Pixels, encode_jpeg
 from mtcnn.sources.read import read_index, read_shard
 from mtcnn.store import open_store
 
@@ -55,7 +55,7 @@ def _tiles(source: str, wanted: Sequence[Example], colours: Sequence[tuple[int, 
         for number in numbers:
             image = images[wanted[number].key]
             try:
-                rgb = decode(image.data)
+                rgb = image.decode()
             except ImageError:
                 rgb = np.zeros((1, 1, 3), np.uint8)
             truth = image.annotation

@@ -53,7 +53,6 @@ class MiningPlan:
     """Their mining thresholds."""
     out: str
     """Folder or URL of this stage's crop shards."""
-    max_pixels: int
 
 
 def held_out(index: int, count: int, share: float) -> bool:
@@ -112,12 +111,8 @@ class UnitMiner:
         plan = self.plan
         source = plan.sources[unit.source]
         wanted = source.classes
-        recipe = Recipe(
-            SIZES[plan.stage],
-            plan.options,
-            wanted if plan.landmarks else wanted - {"landmark"},
-            plan.max_pixels,
-        )
+        classes = wanted if plan.landmarks else wanted - {"landmark"}
+        recipe = Recipe(SIZES[plan.stage], plan.options, classes)
         images = read_shard(self.sources[unit.source], unit.shard)
         found = mine_unit(images, recipe, self.proposer, generator(plan.seed, plan.stage, unit.name))
         stats = {**found.stats, "bad": found.bad}

@@ -8,7 +8,6 @@ from mtcnn import boxes as bx
 from mtcnn.config import Mining
 from mtcnn.detector import Detector
 from mtcnn.errors import ImageError
-from mtcnn.image import decode
 from mtcnn.nets import Net
 from mtcnn.sources.annotation import SourceImage
 
@@ -36,7 +35,7 @@ def mining_threshold(
     scores: list[float] = []
     for image in images:
         try:
-            rgb = decode(image.data)
+            rgb = image.decode()
         except ImageError:
             continue
         boxes = image.annotation.boxes[~image.annotation.ignore]

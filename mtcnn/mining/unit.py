@@ -11,7 +11,7 @@ from mtcnn.boxes import FloatArray, IntArray
 from mtcnn.config import Mining
 from mtcnn.detector import Detector, Faces
 from mtcnn.errors import ImageError
-from mtcnn.image import Octaves, Pixels, decode
+from mtcnn.image import Octaves, Pixels
 from mtcnn.mining import squares as sq
 from mtcnn.mining.labels import choose, choose_negatives, label
 from mtcnn.shards import CLASSES, Crops
@@ -39,7 +39,6 @@ class Recipe:
     options: Mining
     classes: frozenset[str]
     """Classes of crops wanted."""
-    max_pixels: int
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def mine_unit(
     bad = []
     for index, image in enumerate(images):
         try:
-            octaves = Octaves(decode(image.data, recipe.max_pixels))
+            octaves = Octaves(image.decode())
         except ImageError as error:
             bad.append((image.key, str(error)))
             continue

@@ -14,7 +14,7 @@ from mtcnn.errors import ImageError
 from mtcnn.evaluation import Evaluation
 from mtcnn.evaluation.average_precision import FALSE_ALARM, Labelled, match
 from mtcnn.evaluation.examples import Example
-from mtcnn.image import Octaves, Pixels, decode, encode_jpeg
+from mtcnn.image import Octaves, Pixels, encode_jpeg
 from mtcnn.report.html import jpeg
 from mtcnn.sources.annotation import SourceImage
 from mtcnn.sources.read import read_index, read_shard
@@ -44,7 +44,7 @@ def pictures(evaluation: Evaluation, detector: Detector, score: float) -> str:
     figures = []
     for image in _first_with_faces(evaluation.source, PICTURES):
         try:
-            octaves = Octaves(decode(image.data))
+            octaves = Octaves(image.decode())
         except ImageError:
             continue
         faces = detector.detect(octaves.levels[0])
@@ -88,7 +88,7 @@ def _first_with_faces(source: str, most: int) -> Iterator[SourceImage]:
 
 def _close_up(image: SourceImage, example: Example, kind: str) -> str:
     try:
-        octaves = Octaves(decode(image.data))
+        octaves = Octaves(image.decode())
     except ImageError:
         return ""
     box = np.array([example.box], np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtcnn.boxes import FloatArray
+from mtcnn.image import Pixels, decode
 
 BoolArray = npt.NDArray[np.bool_]
 Attributes = Mapping[str, tuple[int | str, ...]]
@@ -89,6 +90,13 @@ class SourceImage:
     """The original file, whatever its format."""
     annotation: Annotation
     """Size and faces."""
+
+    def decode(self) -> Pixels:
+        """Its pixels (height, width, 3) RGB; raises ImageError.
+
+        However large it is: `limits.max_pixels` was held against it when it was packed.
+        """
+        return decode(self.data, self.annotation.width * self.annotation.height)
 
 
 def check_faces(boxes: FloatArray, ignore: BoolArray, landmarks: FloatArray, attributes: Attributes) -> None:

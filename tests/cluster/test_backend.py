@@ -72,7 +72,6 @@ def planned(source: tuple[str, Index], out: Path) -> tuple[MiningPlan, list[Unit
         weights=(save(Weights(net)),),
         thresholds=(0.45,),
         out=str(out),
-        max_pixels=10**8,
     )
     return plan, list(units("scenes", index, 0.2))
 

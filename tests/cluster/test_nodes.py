@@ -78,7 +78,6 @@ def test_mining_grows_onto_a_machine_that_joins_and_survives_its_loss(
             weights=(),
             thresholds=(),
             out=str(tmp_path / out / "crops"),
-            max_pixels=10**8,
         )
 
     config = Config(sources={"scenes": Source(url=source)}, cluster=Cluster(actors="auto"))

@@ -25,7 +25,7 @@ def drawn() -> Callable[[int], Pictures]:
 def test_it_is_near_to_what_random_squares_give(drawn: Callable[[int], Pictures], min_face: float) -> None:
     options = Mining(min_face=min_face)
     images = [synthetic_image(7, i) for i in range(30)]
-    recipe = Recipe(12, options, ALL, 10**8)
+    recipe = Recipe(12, options, ALL)
     mined = mine_unit(images, recipe, None, np.random.default_rng(0)).crops
     summary, _ = surveyed(drawn(30), 30)
     stage = Stage(net=NetOptions(landmarks=True), mining=options)
@@ -48,7 +48,7 @@ def test_a_source_gives_the_classes_that_it_may_and_a_net_without_points_takes_n
 
 def test_crops_take_the_bytes_that_their_shard_has(drawn: Callable[[int], Pictures]) -> None:
     images = [synthetic_image(7, i) for i in range(20)]
-    mined = mine_unit(images, Recipe(24, Mining(), ALL, 10**8), None, np.random.default_rng(0)).crops
+    mined = mine_unit(images, Recipe(24, Mining(), ALL), None, np.random.default_rng(0)).crops
     for crops in mined.values():
         assert crop_bytes("rnet") * len(crops) == pytest.approx(len(pack_crops(crops, "u", "pos")), rel=0.05)
     assert {stage: crop_bytes(stage) > 3 * side**2 for stage, side in SIZES.items()} == dict.fromkeys(

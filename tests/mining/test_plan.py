@@ -43,7 +43,7 @@ def planned(url: str, out: Path, stage: str = "pnet", **changes: object) -> Mini
     options: dict[str, object] = {
         "stage": stage, "seed": 1, "options": Mining(), "landmarks": True,
         "sources": {"photos": PlannedSource(url, frozenset(CLASSES))},
-        "weights": (), "thresholds": (), "out": str(out), "max_pixels": 10**6,
+        "weights": (), "thresholds": (), "out": str(out),
     }  # fmt: skip
     return MiningPlan(**{**options, **changes})  # type: ignore[arg-type]
 

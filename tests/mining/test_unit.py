@@ -38,7 +38,7 @@ def mined(
     seed: int = 0,
     **options: object,
 ) -> UnitCrops:
-    recipe = Recipe(size, Mining(**options), classes, 10**6)  # type: ignore[arg-type]
+    recipe = Recipe(size, Mining(**options), classes)  # type: ignore[arg-type]
     return mine_unit(images, recipe, proposer, generator(seed, "pnet", "unit-0"))
 
 
@@ -166,10 +166,6 @@ def test_what_cannot_be_read_is_named_and_the_others_are_mined(images: list[Sour
     found = mined(images)
     assert found.bad == [("broken", "not an image file, or a damaged one")]
     assert found.stats == {"images": 5, "faces": 5, "proposals": 0, "hit": 0}
-    tiny = Recipe(12, Mining(), ALL, 100)
-    none = mine_unit(images, tiny, None, generator(0, "pnet", "unit-0"))
-    assert len(none.bad) == 6 and none.crops == {}
-    assert "160x120 pixels are over limits.max_pixels=100" in dict(none.bad)["photo-0"]
 
 
 def test_the_same_unit_gives_the_same_bytes_and_another_seed_others(images: list[SourceImage]) -> None:

@@ -2,10 +2,12 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
-from mtcnn.sources.annotation import Annotation
+from mtcnn.errors import ImageError
+from mtcnn.sources.annotation import Annotation, SourceImage
 
 
 def faces(count: int, rng: np.random.Generator) -> Annotation:
@@ -81,3 +83,16 @@ def test_parts_that_do_not_fit_are_refused(change: dict[str, object]) -> None:
 def test_what_is_not_an_annotation_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         Annotation.from_json(data)
+
+
+def test_an_image_is_decoded_at_the_size_it_was_packed_with_and_no_larger() -> None:
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    _, png = cv2.imencode(".png", pixels[..., ::-1])
+    none = np.zeros(0, bool)
+    sizes = {
+        size: SourceImage("a", png.tobytes(), Annotation(*size, none.reshape(0, 4), none, none.reshape(0, 5, 2)))
+        for size in ((6, 4), (5, 4))
+    }  # fmt: skip
+    np.testing.assert_array_equal(sizes[6, 4].decode(), pixels)
+    with pytest.raises(ImageError, match="6x4 pixels are over"):
+        sizes[5, 4].decode()
