@@ -10,7 +10,7 @@ from ray.util.metrics import Gauge
 
 from mtcnn.backend import Outcome
 from mtcnn.cluster.miner import MiningActor
-from mtcnn.cluster.pool import Pool
+from mtcnn.cluster.pool import IN_FLIGHT, Pool
 from mtcnn.cluster.resources import actor_count, nodes, worker_cpus
 from mtcnn.cluster.trainer import Gang, Trainer
 from mtcnn.config import Config
@@ -39,7 +39,7 @@ class RayBackend:
         shared = ray.put(dataclasses.replace(plan, sources=sources, out=open_store(plan.out).url))
         device = "cuda" if cluster.gpus_per_actor else "cpu"
         actor = ray.remote(MiningActor).options(
-            num_cpus=cluster.cpus_per_actor, num_gpus=cluster.gpus_per_actor
+            num_cpus=cluster.cpus_per_actor, num_gpus=cluster.gpus_per_actor, max_concurrency=IN_FLIGHT
         )
 
         def spawn() -> Any:

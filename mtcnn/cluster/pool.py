@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from mtcnn.backend import ATTEMPTS
 from mtcnn.cluster.causes import one_line, user_error
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 IN_FLIGHT = 2
-"""Items given to an actor at a time: the one it works on, and the next, so that it never waits for the driver."""
+"""Items given to an actor at a time: it may read one while it works on the other, and never waits for the driver."""
 TICK_SECONDS = 1.0
 """How often deadlines are looked at while nothing finishes."""
 RETRY_SECONDS = 1.0
@@ -66,15 +66,20 @@ class _Worker(Generic[Item]):
     """Its machine: a reference while it starts, then the id."""
     ready: bool = False
     calls: dict[Any, _Call[Item]] = field(default_factory=dict)
-    """Calls by their object reference, in order: the first is the one that runs."""
+    """Calls by their object reference, the oldest first."""
     since: float = 0.0
-    """When the first call began to run."""
+    """When the oldest call became that."""
+
+    def has_room(self, depth: int) -> bool:
+        """Whether it may get one more call, up to `depth`: beside one that has failed, none."""
+        return len(self.calls) < depth and not any(call.failures for call in self.calls.values())
 
 
 class Pool(Generic[Item]):
     """Actors that work off items.
 
     `spawn` makes an actor; it has the methods `start()`, called once, and `work(item)`, which returns something small.
+    With `max_concurrency=IN_FLIGHT` it is given its items at once, in threads; without, it queues them.
     Work may be done twice: an item whose result got lost with its actor is given to another one.
     `room` tells how many actors may run now; `seconds` is the most that one item may take. A UserError from `start`
     stops the pool, as every actor would end the same way.
@@ -166,17 +171,22 @@ class Pool(Generic[Item]):
         ready = [worker for worker in self._workers if worker.ready]
         for depth in range(1, IN_FLIGHT + 1):
             for worker in ready:
-                if len(worker.calls) < depth:
+                if worker.has_room(depth):
                     call = self._next_for(worker, {other.node for other in ready})
                     if call is not None:
                         self._submit(worker, call)
 
     def _next_for(self, worker: _Worker[Item], machines: set[str]) -> _Call[Item] | None:
-        """The first waiting item that has not failed on this machine, if there are others: none uses up its tries."""
+        """The first waiting item that may go to this actor.
+
+        One that has failed gets an actor for itself, so that no other is blamed for what it does, and another machine
+        where there is one, so that none uses up its tries.
+        """
         now = time.monotonic()
         for index, call in enumerate(self._waiting):
             elsewhere = worker.node in call.failed_on and not machines <= call.failed_on
-            if now >= call.not_before and not elsewhere:
+            alone = not (call.failures and worker.calls)
+            if now >= call.not_before and alone and not elsewhere:
                 del self._waiting[index]
                 return call
         return None
@@ -234,22 +244,25 @@ class Pool(Generic[Item]):
                 yield from self._failed(self._pop(ref, worker), worker, one_line(error))
             else:
                 # Also one that still lives: what it was not made for, such as memory that ran out or a GPU's error,
-                # may have left it unfit for the items to come.
-                yield from self._lost(worker, one_line(error))
+                # may have left it unfit for the items to come. Of one that died, any item may have been the cause.
+                own = isinstance(error, RayTaskError)
+                blamed = [worker.calls[ref]] if own else list(worker.calls.values())
+                yield from self._lost(worker, blamed, one_line(error))
         else:
             yield Done(self._pop(ref, worker).item, result, None)
 
     def _pop(self, ref: Any, worker: _Worker[Item]) -> _Call[Item]:
         del self._refs[ref]
-        worker.since = time.monotonic()
+        if ref == next(iter(worker.calls)):
+            worker.since = time.monotonic()
         return worker.calls.pop(ref)
 
-    def _lost(self, worker: _Worker[Item], cause: str) -> Iterator[Done[Item]]:
-        """An actor is gone: the item it worked on has failed once more, the one behind it is simply given back."""
-        calls = list(worker.calls.values())
+    def _lost(self, worker: _Worker[Item], blamed: list[_Call[Item]], cause: str) -> Iterator[Done[Item]]:
+        """An actor is gone: the items `blamed` have failed once more, another that it had is simply given back."""
+        others = [call for call in worker.calls.values() if call not in blamed]
         self._dismiss(worker)
-        self._waiting.extendleft(reversed(calls[1:]))
-        for call in calls[:1]:
+        self._waiting.extendleft(reversed(others))
+        for call in blamed:
             yield from self._failed(call, worker, cause)
 
     def _failed(self, call: _Call[Item], worker: _Worker[Item], cause: str) -> Iterator[Done[Item]]:
@@ -266,7 +279,9 @@ class Pool(Generic[Item]):
         now = time.monotonic()
         for worker in list(self._workers):
             if worker.calls and now - worker.since > self._seconds:
-                yield from self._lost(worker, f"took longer than cluster.unit_seconds={self._seconds:g}")
+                oldest = list(worker.calls.values())[:1]
+                cause = f"took longer than cluster.unit_seconds={self._seconds:g}"
+                yield from self._lost(worker, oldest, cause)
 
     def _dismiss(self, worker: _Worker[Item]) -> None:
         ray.kill(worker.handle)

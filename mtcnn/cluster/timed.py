@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import ray
 
-from mtcnn.cluster.pool import Pool
+from mtcnn.cluster.pool import IN_FLIGHT, Pool
 from mtcnn.errors import UserError
 
 UNIT_SECONDS = 600.0
@@ -59,7 +59,7 @@ def run_timed(worker: Worker, items: Iterable[Item], actors: int, cpus: float) -
     Ray has to be running. Raises UserError for an item that failed.
     """
     shared = ray.put(worker)
-    actor = ray.remote(_Timed).options(num_cpus=cpus)
+    actor = ray.remote(_Timed).options(num_cpus=cpus, max_concurrency=IN_FLIGHT)
     pool: Pool[Item] = Pool(lambda: actor.remote(shared), lambda: actors, UNIT_SECONDS)
     for done in pool.run(items):
         if done.error is not None:

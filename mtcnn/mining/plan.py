@@ -1,5 +1,6 @@
 """What one stage has to mine: its units, and the worker that turns a unit into committed crop shards."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -87,12 +88,16 @@ def _held_out_images(source: PlannedSource, index: Index, validation: float) -> 
 
 
 class UnitMiner:
-    """A worker that holds the nets once and mines unit after unit."""
+    """A worker that holds the nets once and mines unit after unit.
+
+    Called from several threads, it reads and commits some while it computes one: an object store is not waited for.
+    """
 
     def __init__(self, plan: MiningPlan, device: str, threads: int) -> None:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
         self.plan = plan
+        self._computing = threading.Lock()
         self.store = open_store(plan.out)
         self.sources = {name: open_store(source.url) for name, source in plan.sources.items()}
         self.proposer: Detector | None = None
@@ -114,6 +119,7 @@ class UnitMiner:
         classes = wanted if plan.landmarks else wanted - {"landmark"}
         recipe = Recipe(SIZES[plan.stage], plan.options, classes)
         images = read_shard(self.sources[unit.source], unit.shard)
-        found = mine_unit(images, recipe, self.proposer, generator(plan.seed, plan.stage, unit.name))
+        with self._computing:
+            found = mine_unit(images, recipe, self.proposer, generator(plan.seed, plan.stage, unit.name))
         stats = {**found.stats, "bad": found.bad}
         return commit_unit(self.store, unit.name, found.crops, stats, unit.split)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import ray
 
-from mtcnn.cluster.pool import Done, Pool, _Call, _Worker
+from mtcnn.cluster.pool import IN_FLIGHT, Done, Pool, _Call, _Worker
 from mtcnn.errors import ShardError, UserError
 
 pytestmark = pytest.mark.ray
@@ -45,7 +45,7 @@ class Faulty:
 
 
 def actor(work: type, *arguments: Any) -> Any:
-    return ray.remote(work).options(num_cpus=0).remote(*arguments)
+    return ray.remote(work).options(num_cpus=0, max_concurrency=IN_FLIGHT).remote(*arguments)
 
 
 @pytest.fixture
@@ -82,6 +82,12 @@ def test_a_pool_of_one_survives_its_actor(pool: Any) -> None:
     assert results(pool(1, item0=("kill", 1), item2=("error", 2)).run(range(4))) == {0: 0, 1: 2, 2: 4, 3: 6}
 
 
+def test_an_item_that_kills_every_actor_takes_no_other_with_it(pool: Any) -> None:
+    done = {one.item: one for one in pool(1, item0=("kill", 99)).run(range(4))}
+    assert "worker process has died" in done[0].error
+    assert {item: one.result for item, one in done.items() if item} == {1: 2, 2: 4, 3: 6}
+
+
 def test_an_item_that_failed_waits_and_goes_to_another_machine_while_there_is_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -102,6 +108,22 @@ def test_an_item_that_failed_waits_and_goes_to_another_machine_while_there_is_on
     list(pool._failed(_Call(2), sick, "out of memory"))
     later += 10
     assert pool._next_for(replaced, {"a"}) is not None
+
+
+def test_an_item_that_failed_gets_an_actor_for_itself() -> None:
+    """An actor that dies may have been killed by either of its items: the other is not blamed for it again."""
+    pool: Pool[int] = Pool(lambda: None, lambda: 1, 60)
+    failed, fresh = _Call(1, failures=1), _Call(2)
+    idle, busy = (
+        _Worker[int](None, "a", ready=True),
+        _Worker[int](None, "a", ready=True, calls={"ref": fresh}),
+    )
+    pool._waiting.extend([failed, fresh])
+    assert idle.has_room(1) and busy.has_room(2)
+    assert pool._next_for(busy, {"a"}) is fresh
+    assert pool._next_for(idle, {"a"}) is failed
+    idle.calls["ref"] = failed
+    assert not idle.has_room(2)
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,26 @@
 """Units of a source and the worker that mines them."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import mtcnn.mining.plan as plan_module
 from mtcnn.config import Mining
 from mtcnn.image import decode, encode_jpeg
 from mtcnn.mining.plan import MiningPlan, PlannedSource, Unit, UnitMiner, held_out, units
+from mtcnn.mining.unit import UnitCrops, mine_unit
 from mtcnn.nets import Architecture, Weights, build, save
 from mtcnn.shards import CLASSES, read_crops, read_mark
 from mtcnn.sources.annotation import SourceImage
 from mtcnn.sources.pack import Pictures, pack
-from mtcnn.sources.read import Index
-from mtcnn.store import open_store
+from mtcnn.sources.read import Index, ShardRow, read_shard
+from mtcnn.store import Store, open_store
 
 
 @pytest.mark.parametrize(
@@ -78,6 +84,38 @@ def test_units_give_the_same_bytes_in_any_order(source: tuple[str, Index], tmp_p
     )
     rows = [forwards.mine(unit) for unit in found]
     assert [backwards.mine(unit) for unit in reversed(found)] == rows[::-1]
+
+
+def test_in_threads_one_unit_is_read_while_another_is_computed_and_the_bytes_are_the_same(
+    source: tuple[str, Index], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, index = source
+    found = list(units("photos", index, 0.3))
+    alone = UnitMiner(planned(url, tmp_path / "alone"), "cpu", 1)
+    expected = [alone.mine(unit) for unit in found]
+    read, computing = [], []
+
+    def reading(store: Store, row: ShardRow) -> list[SourceImage]:
+        read.append(row.name)
+        return read_shard(store, row)
+
+    def mining(*arguments: Any) -> UnitCrops:
+        computing.append(threading.current_thread())
+        assert len(computing) == 1
+        deadline = time.monotonic() + 20
+        while len(read) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        mined = mine_unit(*arguments)
+        computing.clear()
+        return mined
+
+    monkeypatch.setattr(plan_module, "read_shard", reading)
+    monkeypatch.setattr(plan_module, "mine_unit", mining)
+    miner = UnitMiner(planned(url, tmp_path / "threads"), "cpu", 1)
+    start = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(miner.mine, found)) == expected
+    assert time.monotonic() - start < 20
 
 
 def test_landmark_crops_are_mined_only_where_they_are_wanted(
