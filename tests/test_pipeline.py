@@ -281,7 +281,7 @@ def test_a_loss_that_is_not_finite_names_step_and_rate_and_leaves_no_weights(
         scenes, runs, *(f"stages.pnet.training.{key}" for key in ("lr=1e25", "warmup=0", "schedule=constant"))
     )
     with pytest.raises(
-        UserError, match=r"pnet: loss not finite at step \d+ \(epoch 1\), learning rate 1e\+25; .*lr$"
+        UserError, match=r"pnet: loss not finite by step \d+ \(epoch 1\), learning rate 1e\+25; .*lr$"
     ):
         pipeline(config)[0].train("pnet")
     assert not weights.exists()

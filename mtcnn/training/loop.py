@@ -30,6 +30,9 @@ from mtcnn.training.metrics import HeldOut
 
 log = logging.getLogger(__name__)
 
+LOOK_EVERY = 16
+"""Steps between looks at whether the loss is finite still."""
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -166,7 +169,7 @@ def _epoch(
     state.net.train()
     step, rate = 0, 0.0
     first = next(state.net.parameters())
-    finite = torch.tensor(True)
+    finite = torch.ones((), dtype=torch.bool, device=device)
     for index, batch in enumerate(batches):
         step = state.epoch * steps + index
         rate = learning_rate(step, total, options)
@@ -185,14 +188,14 @@ def _epoch(
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             out = model(x)
         loss = losses(out, boxes, landmarks, parts, options)
-        # The answer about a step is asked for in the next one, when it is there: nobody waits for it.
-        if not finite:
-            raise _not_finite(plan, step - 1, total)
+        # Asked for once in a while: a GPU, which works behind, is waited for then.
+        if index % LOOK_EVERY == 0 and not finite:
+            raise _not_finite(plan, step, total)
         state.optimiser.zero_grad(set_to_none=True)
         loss.total.backward()
-        # What is not finite anywhere in a net comes down to its first weights, whose gradient is the same in all
-        # processes: all of them stop, and without a message of their own in every step.
-        finite = torch.isfinite(cast(Tensor, first.grad).sum())
+        # What is not finite anywhere comes down to the first weights of a net. Their gradient is the same in all
+        # processes: they stop together, and no step needs a message for it.
+        finite &= torch.isfinite(cast(Tensor, first.grad).sum())
         state.optimiser.step()
         state.net.clamp_slopes()
         _average(state, options.ema, step)
@@ -207,7 +210,7 @@ def _epoch(
 def _not_finite(plan: TrainingPlan, step: int, total: int) -> UserError:
     stage, epoch = plan.architecture.stage, step * plan.options.epochs // total + 1
     return UserError(
-        f"{stage}: loss not finite at step {step} (epoch {epoch}), learning rate "
+        f"{stage}: loss not finite by step {step} (epoch {epoch}), learning rate "
         f"{learning_rate(step, total, plan.options):.3g}; the last good checkpoint is kept: lower "
         f"stages.{stage}.training.lr"
     )

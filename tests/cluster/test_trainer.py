@@ -200,7 +200,7 @@ def test_a_mistake_of_the_users_comes_out_in_its_own_words_and_at_once(
     undisturbed: bytes, mined: str, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        UserError, match=r"^pnet: loss not finite at step \d+ .* lower stages.pnet.training.lr$"
+        UserError, match=r"^pnet: loss not finite by step \d+ .* lower stages.pnet.training.lr$"
     ):
         backend().train(planned(mined, lr=1e30, warmup=0.0), str(tmp_path), lambda record: None)
 

@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_stops_it_and_keeps_the_last_good_checkpoint(s
     mad = Host(host.checkpoints[0])
     with pytest.raises(
         UserError,
-        match=r"^pnet: loss not finite at step \d+ \(epoch 2\), learning rate 1e\+25; the last good checkpoint is "
+        match=r"^pnet: loss not finite by step \d+ \(epoch 2\), learning rate 1e\+25; the last good checkpoint is "
         r"kept: lower stages\.pnet\.training\.lr$",
     ):
         train(planned(store, lr=1e25, warmup=0.0, schedule="constant"), mad, CPU)
