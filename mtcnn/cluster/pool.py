@@ -57,6 +57,8 @@ class _Call(Generic[Item]):
     failed_on: set[str] = field(default_factory=set)
     """The machines on which it failed."""
     not_before: float = -math.inf
+    alone: bool = False
+    """Whether it may have ended an actor: it gets one for itself from now on."""
 
 
 @dataclass(eq=False)
@@ -71,8 +73,8 @@ class _Worker(Generic[Item]):
     """When the oldest call became that."""
 
     def has_room(self, depth: int) -> bool:
-        """Whether it may get one more call, up to `depth`: beside one that has failed, none."""
-        return len(self.calls) < depth and not any(call.failures for call in self.calls.values())
+        """Whether it may get one more call, up to `depth`."""
+        return len(self.calls) < depth and not any(call.alone for call in self.calls.values())
 
 
 class Pool(Generic[Item]):
@@ -179,14 +181,13 @@ class Pool(Generic[Item]):
     def _next_for(self, worker: _Worker[Item], machines: set[str]) -> _Call[Item] | None:
         """The first waiting item that may go to this actor.
 
-        One that has failed gets an actor for itself, so that no other is blamed for what it does, and another machine
-        where there is one, so that none uses up its tries.
+        One that has failed goes to another machine where there is one: none uses up its tries.
         """
         now = time.monotonic()
         for index, call in enumerate(self._waiting):
             elsewhere = worker.node in call.failed_on and not machines <= call.failed_on
-            alone = not (call.failures and worker.calls)
-            if now >= call.not_before and alone and not elsewhere:
+            beside = call.alone and worker.calls
+            if now >= call.not_before and not elsewhere and not beside:
                 del self._waiting[index]
                 return call
         return None
@@ -246,8 +247,8 @@ class Pool(Generic[Item]):
                 # Also one that still lives: what it was not made for, such as memory that ran out or a GPU's error,
                 # may have left it unfit for the items to come. Of one that died, any item may have been the cause.
                 own = isinstance(error, RayTaskError)
-                blamed = [worker.calls[ref]] if own else list(worker.calls.values())
-                yield from self._lost(worker, blamed, one_line(error))
+                suspects = [worker.calls[ref]] if own else list(worker.calls.values())
+                yield from self._lost(worker, suspects, one_line(error))
         else:
             yield Done(self._pop(ref, worker).item, result, None)
 
@@ -257,19 +258,26 @@ class Pool(Generic[Item]):
             worker.since = time.monotonic()
         return worker.calls.pop(ref)
 
-    def _lost(self, worker: _Worker[Item], blamed: list[_Call[Item]], cause: str) -> Iterator[Done[Item]]:
-        """An actor is gone: the items `blamed` have failed once more, another that it had is simply given back."""
-        others = [call for call in worker.calls.values() if call not in blamed]
+    def _lost(self, worker: _Worker[Item], suspects: list[_Call[Item]], cause: str) -> Iterator[Done[Item]]:
+        """An actor is gone: one of `suspects` is the cause, another item that it had is simply given back.
+
+        A single suspect has failed once more. Of several none has, but each is tried alone from now on.
+        """
+        others = [call for call in worker.calls.values() if call not in suspects]
         self._dismiss(worker)
         self._waiting.extendleft(reversed(others))
-        for call in blamed:
-            yield from self._failed(call, worker, cause)
+        for call in suspects:
+            call.alone = True
+            yield from self._failed(call, worker, cause, len(suspects) == 1)
 
-    def _failed(self, call: _Call[Item], worker: _Worker[Item], cause: str) -> Iterator[Done[Item]]:
+    def _failed(
+        self, call: _Call[Item], worker: _Worker[Item], cause: str, counts: bool = True
+    ) -> Iterator[Done[Item]]:
         call.not_before = time.monotonic() + RETRY_SECONDS * 2**call.failures
-        call.failures += 1
+        call.failures += counts
         call.failed_on.add(worker.node)
-        log.warning("%s, attempt %d of %d: %s", _name(call.item), call.failures, ATTEMPTS, cause)
+        attempt = f"attempt {call.failures} of {ATTEMPTS}" if counts else "to be tried alone"
+        log.warning("%s, %s: %s", _name(call.item), attempt, cause)
         if call.failures >= ATTEMPTS:
             yield Done(call.item, None, cause)
         else:

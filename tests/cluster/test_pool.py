@@ -110,20 +110,28 @@ def test_an_item_that_failed_waits_and_goes_to_another_machine_while_there_is_on
     assert pool._next_for(replaced, {"a"}) is not None
 
 
-def test_an_item_that_failed_gets_an_actor_for_itself() -> None:
-    """An actor that dies may have been killed by either of its items: the other is not blamed for it again."""
+def test_of_two_items_of_a_dead_actor_neither_has_failed_and_each_gets_one_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Either may have killed it: only alone is it known."""
+    monkeypatch.setattr(Pool, "_dismiss", lambda pool, worker: worker.calls.clear())
     pool: Pool[int] = Pool(lambda: None, lambda: 1, 60)
-    failed, fresh = _Call(1, failures=1), _Call(2)
-    idle, busy = (
-        _Worker[int](None, "a", ready=True),
-        _Worker[int](None, "a", ready=True, calls={"ref": fresh}),
-    )
-    pool._waiting.extend([failed, fresh])
-    assert idle.has_room(1) and busy.has_room(2)
-    assert pool._next_for(busy, {"a"}) is fresh
-    assert pool._next_for(idle, {"a"}) is failed
-    idle.calls["ref"] = failed
+    one, two, fresh = (_Call[int](item) for item in (1, 2, 3))
+    dead, idle = (_Worker[int](None, "a", ready=True) for _ in range(2))
+    dead.calls |= {"one": one, "two": two}
+    assert list(pool._lost(dead, [one, two], "killed")) == []
+    assert one.failures == two.failures == 0
+    later = time.monotonic() + 10
+    monkeypatch.setattr("mtcnn.cluster.pool.time.monotonic", lambda: later)
+    idle.calls["fresh"] = fresh
+    assert idle.has_room(2) and pool._next_for(idle, {"a"}) is None
+    idle.calls.clear()
+    call = pool._next_for(idle, {"a"})
+    assert call is not None
+    idle.calls["alone"] = call
     assert not idle.has_room(2)
+    list(pool._lost(idle, [call], "killed"))
+    assert call.failures == 1
 
 
 @pytest.mark.parametrize(
@@ -142,7 +150,7 @@ def test_an_item_that_fails_three_times_is_named_and_the_others_are_done(
     assert done[5].result is None
     assert [one.item for one in done.values() if one.error] == [5] and len(done) == 9
     tries = len(list(tmp_path.glob("5-*")))
-    # One more where an actor was killed before it could say that the item before is done: that one is blamed.
+    # One more where it was not alone when it first killed its actor: that does not count.
     assert tries == 3 or (fault == "kill" and tries == 4)
     # What an actor was not made for, such as a GPU's error, may have left it unfit for more.
     assert (len(list(tmp_path.glob("pid-*"))) > 2) == (fault != "user")
