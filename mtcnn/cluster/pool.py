@@ -287,9 +287,9 @@ class Pool(Generic[Item]):
         now = time.monotonic()
         for worker in list(self._workers):
             if worker.calls and now - worker.since > self._seconds:
-                oldest = list(worker.calls.values())[:1]
+                # All of them are suspects: the oldest may have waited for what the other holds.
                 cause = f"took longer than cluster.unit_seconds={self._seconds:g}"
-                yield from self._lost(worker, oldest, cause)
+                yield from self._lost(worker, list(worker.calls.values()), cause)
 
     def _dismiss(self, worker: _Worker[Item]) -> None:
         ray.kill(worker.handle)

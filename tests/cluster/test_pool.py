@@ -110,16 +110,23 @@ def test_an_item_that_failed_waits_and_goes_to_another_machine_while_there_is_on
     assert pool._next_for(replaced, {"a"}) is not None
 
 
-def test_of_two_items_of_a_dead_actor_neither_has_failed_and_each_gets_one_for_itself(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("loss", ["death", "deadline"])
+def test_of_two_items_of_a_lost_actor_neither_has_failed_and_each_gets_one_for_itself(
+    monkeypatch: pytest.MonkeyPatch, loss: str
 ) -> None:
-    """Either may have killed it: only alone is it known."""
+    """Either may have killed it, or have held what the other waited for: only alone is it known."""
     monkeypatch.setattr(Pool, "_dismiss", lambda pool, worker: worker.calls.clear())
     pool: Pool[int] = Pool(lambda: None, lambda: 1, 60)
     one, two, fresh = (_Call[int](item) for item in (1, 2, 3))
     dead, idle = (_Worker[int](None, "a", ready=True) for _ in range(2))
     dead.calls |= {"one": one, "two": two}
-    assert list(pool._lost(dead, [one, two], "killed")) == []
+    if loss == "death":
+        assert list(pool._lost(dead, [one, two], "killed")) == []
+    else:
+        dead.since = time.monotonic() - 61
+        pool._workers.append(dead)
+        assert list(pool._enforce_deadlines()) == []
+    assert not dead.calls
     assert one.failures == two.failures == 0
     later = time.monotonic() + 10
     monkeypatch.setattr("mtcnn.cluster.pool.time.monotonic", lambda: later)
